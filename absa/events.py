@@ -1,0 +1,34 @@
+"""What happened in a run: the records of the journal, which every view and report reads.
+
+A record is a flat JSON object. Every record has ``event`` (its kind), ``time`` (Unix seconds),
+``lineage``, ``generation``, ``update`` (updates applied so far) and ``samples`` (samples consumed
+so far; epoch = samples / num_train). The other keys, by kind:
+
+run_started     run, name, task, model, num_parameters, num_train, num_evaluation, workers, device,
+                threads, total_samples (null when the end is not known in samples), resumed_from
+                (checkpoint name or null)
+observation     loss (mean over the samples since the last observation), gradient_norm (of the last
+                update, before clipping), learning_rate, global_batch, micro_batch,
+                accumulation_steps (most passes of a rank), workers, samples_per_s, update_s
+                (median), progress (0..1), time_left_s (null when unknown), epoch (float)
+evaluation      metrics (object: name -> number), seconds, best (bool: best so far)
+checkpoint      checkpoint (its name), seconds (writing, in the background), bytes, best (bool)
+update_skipped  reason, consecutive (non-finite updates in a row)
+settings        what changed (object: name -> [old, new]), reason
+fault           what, detail
+run_ended       reason ("epochs", "updates", "samples", "time", "target", "interrupted",
+                "diverged"), metrics (last evaluation), best_metrics, seconds, skipped, checkpoint
+                (name of the last one or null)
+"""
+
+from typing import Any, Protocol
+
+Record = dict[str, Any]
+
+
+class Recorder(Protocol):
+    """Takes records; never blocks training."""
+
+    def __call__(self, record: Record) -> None:
+        """Take one record."""
+        ...
