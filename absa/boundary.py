@@ -1,0 +1,43 @@
+"""The one point between two updates where anything about a run may change."""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from absa.events import Record
+
+StopRequest = Literal["interrupted"]
+
+
+@dataclass(frozen=True)
+class Command:
+    """What the outside asks of a run; None leaves a setting as it is.
+
+    Args:
+        reason: Who or what asked, for the journal.
+        stop: Checkpoint and end.
+        checkpoint: Checkpoint and go on.
+        global_batch: Samples in one update from now on.
+        micro_batch: Most samples that go through the model at once from now on.
+    """
+
+    reason: str
+    stop: StopRequest | None = None
+    checkpoint: Literal["now"] | None = None
+    global_batch: int | None = None
+    micro_batch: int | None = None
+
+
+class Boundary(Protocol):
+    """What the loop needs from outside, on rank 0 only; no method blocks."""
+
+    def record(self, record: Record) -> None:
+        """Take note of what happened."""
+        ...
+
+    def waiting(self) -> bool:
+        """Whether a command is waiting; asked at every update, so it must cost next to nothing."""
+        ...
+
+    def take(self) -> Command:
+        """Return the waiting command, once."""
+        ...

@@ -1,0 +1,102 @@
+"""How ranks talk to one another: one small protocol, the group is passed and never kept elsewhere."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch.distributed as dist
+from torch import Tensor
+
+
+class Pending(Protocol):
+    """A sum that is under way."""
+
+    def wait(self) -> Any:
+        """Return once the sum stands in the tensor (on CUDA: once later kernels will see it)."""
+        ...
+
+
+class Collective(Protocol):
+    """The ranks of one generation."""
+
+    @property
+    def rank(self) -> int:
+        """This process's number, in ``[0, world_size)``."""
+        ...
+
+    @property
+    def world_size(self) -> int:
+        """The number of processes."""
+        ...
+
+    def start_sum(self, tensor: Tensor) -> Pending:
+        """Begin to replace ``tensor`` by its sum over all ranks; every rank calls in one order."""
+        ...
+
+    def broadcast(self, tensors: list[Tensor], source: int) -> None:
+        """Overwrite ``tensors`` on every rank by those of rank ``source``."""
+        ...
+
+    def broadcast_value(self, value: Any, source: int) -> Any:
+        """Return the value that rank ``source`` passed; others may pass None."""
+        ...
+
+
+class _Done:
+    def wait(self) -> None:
+        """Return at once: a sum over one rank is done before it starts."""
+
+
+@dataclass(frozen=True)
+class SingleProcess:
+    """A group of one."""
+
+    rank: int = 0
+    world_size: int = 1
+
+    def start_sum(self, tensor: Tensor) -> Pending:
+        """Leave ``tensor`` as it is."""
+        return _Done()
+
+    def broadcast(self, tensors: list[Tensor], source: int) -> None:
+        """Leave ``tensors`` as they are."""
+
+    def broadcast_value(self, value: Any, source: int) -> Any:
+        """Return ``value``."""
+        return value
+
+
+@dataclass(frozen=True)
+class ProcessGroup:
+    """Ranks joined by a `torch.distributed` group (gloo or NCCL)."""
+
+    group: dist.ProcessGroup
+
+    @property
+    def rank(self) -> int:
+        """This process's rank in the group."""
+        return self.group.rank()
+
+    @property
+    def world_size(self) -> int:
+        """The number of ranks in the group."""
+        return self.group.size()
+
+    def start_sum(self, tensor: Tensor) -> Pending:
+        """Begin an all-reduce."""
+        pending = dist.all_reduce(tensor, group=self.group, async_op=True)
+        assert pending is not None
+        return pending
+
+    def broadcast(self, tensors: list[Tensor], source: int) -> None:
+        """Broadcast each tensor in turn."""
+        root = dist.get_global_rank(self.group, source)
+        for tensor in tensors:
+            dist.broadcast(tensor, src=root, group=self.group)
+
+    def broadcast_value(self, value: Any, source: int) -> Any:
+        """Broadcast any picklable value between processes of this run."""
+        box = [value]
+        dist.broadcast_object_list(
+            box, src=dist.get_global_rank(self.group, source), group=self.group
+        )
+        return box[0]

@@ -1,0 +1,68 @@
+"""What one rank computes with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from absa.models.ghost_batch_norm import GhostBatchNorm
+from absa.order import SampleOrder
+from absa.task import Batch, Source, Task
+
+Precision = Literal["fp32", "bf16"]
+
+
+@dataclass(frozen=True)
+class UpdateOptions:
+    """Options of an update that never change during a run.
+
+    Args:
+        seed: Root of all randomness.
+        bn_group: Samples that share one batch-norm statistic; None: the model has no batch-norm.
+        precision: bf16 runs the forward pass under autocast; weights and gradients stay fp32.
+        clip_norm: Largest norm of the gradient that is applied, or None.
+    """
+
+    seed: int
+    bn_group: int | None
+    precision: Precision = "fp32"
+    clip_norm: float | None = None
+
+
+@dataclass(frozen=True)
+class Replica:
+    """A rank's copy of the model and everything an update needs beside it.
+
+    ``parameters`` are the trainable ones and ``norms`` the batch-norm modules: to find them in the
+    model at every update would cost a small network several per cent.
+    """
+
+    task: Task
+    model: nn.Module
+    train: Source
+    order: SampleOrder
+    optimizer: torch.optim.Optimizer
+    parameters: list[nn.Parameter]
+    norms: list[GhostBatchNorm]
+    device: torch.device
+    options: UpdateOptions
+
+
+def weights_of(task: Task) -> Callable[[Batch], Tensor] | None:
+    """Return the task's per-sample weights, or None if all samples weigh the same."""
+    return getattr(task, "weights", None)
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """Move every tensor of a nested batch to ``device``."""
+    if isinstance(batch, Tensor):
+        return batch if batch.device == device else batch.to(device, non_blocking=True)
+    if isinstance(batch, dict):
+        return {key: to_device(value, device) for key, value in batch.items()}
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return type(batch)(*(to_device(value, device) for value in batch))
+    if isinstance(batch, list | tuple):
+        return type(batch)(to_device(value, device) for value in batch)
+    return batch

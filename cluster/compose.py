@@ -1,0 +1,134 @@
+"""Build what a job describes: the task, the replica of one rank, and the rules of the loop."""
+
+from dataclasses import dataclass
+
+import torch
+
+from absa.data.map_style import as_source
+from absa.errors import ConfigError
+from absa.events import Record
+from absa.loop import Rules
+from absa.models.ghost_batch_norm import batch_norms, convert_batch_norm
+from absa.optim.build import build_optimizer
+from absa.order import SampleOrder
+from absa.progress import Progress
+from absa.run_state import RunState
+from absa.schedules.learning_rate import learning_rate
+from absa.settings import Settings
+from absa.stop import total_samples
+from absa.task import Source, Task
+from absa.tasks.check import check_task
+from absa.tasks.image_classification import ImageClassification
+from absa.tasks.load import load_task
+from absa.update.replica import Replica, UpdateOptions
+from cluster.job import Job
+
+
+@dataclass(frozen=True)
+class Composed:
+    """What one rank needs to enter the loop."""
+
+    replica: Replica
+    evaluation: Source
+    metric_names: tuple[str, ...]
+    rules: Rules
+    start: RunState
+
+
+def compose(job: Job, device: torch.device) -> Composed:
+    """Build everything a resolved job describes; the same on every rank.
+
+    Raises:
+        InputError: The task, its data or the job cannot be used.
+    """
+    task = build_task(job)
+    datasets = task.datasets()
+    train, evaluation = as_source(datasets.train), as_source(datasets.evaluation)
+    _check_batch(job, len(train))
+    rules = _rules(job, len(train))
+    torch.manual_seed(job.seed)
+    model = task.build_model().to(device)
+    metric_names = check_task(task, model, train, device)
+    _check_target(job, metric_names)
+    assert job.batch.bn_group is not None
+    model = convert_batch_norm(model, job.batch.bn_group)
+    norms = batch_norms(model)
+    replica = Replica(
+        task=task,
+        model=model,
+        train=train,
+        order=SampleOrder(job.seed, len(train)),
+        optimizer=build_optimizer(job.optimizer, model),
+        parameters=[p for p in model.parameters() if p.requires_grad],
+        norms=norms,
+        device=device,
+        options=UpdateOptions(
+            seed=job.seed,
+            bn_group=job.batch.bn_group if norms else None,
+            precision=job.precision,
+            clip_norm=job.clip_norm,
+        ),
+    )
+    return Composed(replica, evaluation, metric_names, rules, _start(job))
+
+
+def build_task(job: Job) -> Task:
+    """Return the job's own task, or image classification on its data and model sections."""
+    if job.task is not None:
+        return load_task(job.task.use, job.task.args)
+    return ImageClassification(data=job.data, model=job.model, seed=job.seed)
+
+
+def describe(composed: Composed, job: Job, world_size: int) -> Record:
+    """Return what a run says of itself when it starts."""
+    replica = composed.replica
+    return {
+        "name": job.name,
+        "task": job.task.use if job.task else "image_classification",
+        "model": type(replica.model).__name__ if job.task else job.model.name,
+        "num_parameters": sum(p.numel() for p in replica.parameters),
+        "num_train": len(replica.train),
+        "num_evaluation": len(composed.evaluation),
+        "workers": world_size,
+        "device": str(replica.device),
+        "threads": torch.get_num_threads(),
+        "total_samples": total_samples(job.stop, len(replica.train)),
+    }
+
+
+def _rules(job: Job, num_train: int) -> Rules:
+    every = job.checkpoint.every_epochs
+    return Rules(
+        learning_rate=learning_rate(
+            job.optimizer.lr, job.schedule, num_train, total_samples(job.stop, num_train)
+        ),
+        stop=job.stop,
+        evaluate_samples=max(round(job.evaluate.every_epochs * num_train), 1),
+        evaluate_batch=job.evaluate.batch,
+        observe_updates=job.observe.every_updates,
+        checkpoint_samples=None if every is None else max(round(every * num_train), 1),
+        checkpoint_s=job.checkpoint.every_s,
+        keep_best=job.checkpoint.keep_best,
+        max_skipped=job.max_skipped,
+    )
+
+
+def _start(job: Job) -> RunState:
+    assert job.batch.micro is not None
+    return RunState(Progress(), Settings(job.batch.initial, job.batch.micro))
+
+
+def _check_batch(job: Job, num_train: int) -> None:
+    if job.batch.initial > num_train:
+        raise ConfigError(
+            f"batch.initial is {job.batch.initial}, but the training data has {num_train} samples; "
+            f"an update takes at most all of them: use 1 to {num_train}"
+        )
+
+
+def _check_target(job: Job, metric_names: tuple[str, ...]) -> None:
+    if job.stop.target_accuracy is not None and "accuracy" not in metric_names:
+        raise ConfigError(
+            f"stop.target_accuracy is {job.stop.target_accuracy}, but the task's metrics are "
+            f"{', '.join(metric_names)}; it must measure 'accuracy'"
+        )

@@ -1,0 +1,34 @@
+"""The Ray Train run of a job."""
+
+from typing import Any
+
+from cluster.job import Job
+from cluster.run_files import OpenRun
+
+
+def trainer(job: Job, run: OpenRun, controller: Any) -> Any:
+    """Return a `ray.train.torch.TorchTrainer` that has not been started."""
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    from cluster.worker import train_worker
+
+    workers = job.workers
+    resources = {"CPU": workers.cpus} | ({"GPU": workers.gpus} if workers.gpus else {})
+    return TorchTrainer(
+        train_worker,
+        train_loop_config={
+            "job": job.model_dump(mode="json"),
+            "folder": run.folder,
+            "controller": controller,
+        },
+        scaling_config=ScalingConfig(
+            num_workers=workers.min, use_gpu=workers.gpus > 0, resources_per_worker=resources
+        ),
+        torch_config=TorchConfig(backend="nccl" if workers.gpus else "gloo", timeout_s=300),
+        run_config=RunConfig(
+            name="ray_train",
+            storage_path=run.folder.location,
+            failure_config=FailureConfig(max_failures=workers.max_restarts),
+        ),
+    )
