@@ -216,7 +216,7 @@ def _device_lr(lr: float | Tensor) -> float | Tensor:
 
 
 def _check_param(param: Tensor) -> None:
-    if isinstance(param, torch.nn.parameter.UninitializedTensorMixin):
+    if isinstance(param, torch.nn.UninitializedParameter):
         return
     if param.dtype not in _DTYPES:
         allowed = ", ".join(str(dtype).removeprefix("torch.") for dtype in _DTYPES)

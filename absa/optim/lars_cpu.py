@@ -76,7 +76,7 @@ def norm(tensor: Float[Tensor, "..."]) -> float:
         squares = torch.dot(line, line).item()
         if _SAFE_SQUARES[0] < squares < _SAFE_SQUARES[1]:
             return math.sqrt(squares)
-    return torch.linalg.vector_norm(line, dtype=torch.float64).item()
+    return float(torch.linalg.vector_norm(line, dtype=torch.float64))
 
 
 def _pace(ratio: float, lr: float, weight_decay: float, options: LarsOptions) -> Pace:

@@ -1,4 +1,4 @@
-"""One LARS step on an accelerator: a few kernels over all tensors, none of which the host waits for.
+"""One LARS step on an accelerator: a few kernels over all tensors; the host waits for none.
 
 The buffer is the paper's ``v`` itself. Learning rate, trust ratios and the verdict on the gradients
 stay on the device, so a step can be captured in a CUDA graph once the state exists (after one
@@ -54,7 +54,7 @@ def _step_alike(
         [entry.state[BUFFER] for entry in ordered] if options.momentum else [],
         weight_decay=0.0,
         momentum=options.momentum,
-        lr=1.0 if inside else lr,  # type: ignore[arg-type]  # the stub knows the float form only
+        lr=1.0 if inside else lr,
         dampening=0.0,
         nesterov=options.nesterov,
         maximize=False,
@@ -76,14 +76,13 @@ def _adapted_directions(
         directions = torch._foreach_add(grads, params, alpha=options.weight_decay)
     else:
         directions = torch._foreach_mul(grads, 1.0)
-    torch._foreach_mul_(directions, list(gains.split(1)))
+    torch._foreach_mul_(directions, list(torch.split(gains, 1)))
     return [
-        direction.view_as(entry.param)
-        for direction, entry in zip(directions, entries, strict=True)
+        direction.view_as(entry.param) for direction, entry in zip(directions, entries, strict=True)
     ]
 
 
-def _norms(tensors: Sequence[Tensor]) -> Float[Tensor, " n"]:
+def _norms(tensors: list[Tensor]) -> Float[Tensor, " n"]:
     wide = torch.promote_types(tensors[0].dtype, torch.float32)
     return torch.stack(list(torch._foreach_norm(tensors, 2, dtype=wide)))
 
