@@ -1,0 +1,86 @@
+"""Writing checkpoints while training goes on."""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any
+
+from absa.checkpoint import CheckpointInfo, save_checkpoint
+from absa.state import Json, StateTree
+from absa.storage import Storage
+
+
+class BackgroundWriter:
+    """Saves one checkpoint at a time in a thread.
+
+    At most one snapshot is being written and none is queued, so memory holds one copy of the state.
+    No failure is lost: it is raised by the next `submit`, `check` or `wait`, once, or when the
+    ``with`` block ends.
+
+    Args:
+        folder: The run's ``checkpoints``.
+        on_done: Called in the writer's thread when a checkpoint exists; if it raises, that counts
+            as the writer's failure.
+    """
+
+    def __init__(self, folder: Storage, on_done: Callable[[CheckpointInfo], None]) -> None:
+        self._folder = folder
+        self._on_done = on_done
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._pending: Future[None] | None = None
+
+    def submit(
+        self, name: str, snapshot: StateTree, job: Mapping[str, Any], about: Mapping[str, Json]
+    ) -> None:
+        """Begin to write a checkpoint, after waiting for the one before.
+
+        Args:
+            name: As `checkpoint_name` makes it.
+            snapshot: A copy that nobody changes (`clone_to_host`).
+            job: The resolved job.
+            about: Small facts about it, as `save_checkpoint` takes them.
+
+        Raises:
+            CheckpointError: The one before failed; this one is not written then.
+        """
+        self.wait()
+        self._pending = self._executor.submit(self._save, name, snapshot, job, about)
+
+    def check(self) -> None:
+        """Raise what a finished save failed with; never waits."""
+        if self._pending is not None and self._pending.done():
+            self.wait()
+
+    def wait(self) -> None:
+        """Return when nothing is being written.
+
+        Raises:
+            CheckpointError: The save failed.
+        """
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def __enter__(self) -> "BackgroundWriter":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            self.wait()
+        except Exception as failure:
+            # What ended the block is what the user must see first; this must not replace it.
+            if error is None:
+                raise
+            error.add_note(f"Besides, a checkpoint could not be written: {failure}")
+        finally:
+            self._executor.shutdown()
+
+    def _save(
+        self, name: str, snapshot: StateTree, job: Mapping[str, Any], about: Mapping[str, Json]
+    ) -> None:
+        self._on_done(save_checkpoint(self._folder, name, snapshot, job, about))
