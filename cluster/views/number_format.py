@@ -10,9 +10,11 @@ def significant(value: float | None, digits: int) -> str:
     """Return a number with so many significant digits: ``0.0421``, ``2.303``, ``1.23e-5``."""
     if value is None:
         return MISSING
+    if value == 0:
+        return "0"
     mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
     power = int(exponent)
-    if value == 0 or -4 <= power < digits + 2:
+    if -4 <= power < digits + 2:
         return f"{float(f'{value:.{digits - 1}e}'):.{max(0, digits - 1 - power)}f}"
     return f"{mantissa}e{power}"
 

@@ -97,7 +97,7 @@ def train(clock: Clock, first: int, last: int) -> Iterator[dict[str, Any]]:
             clock.time += batch / (
                 1900 + 1100 * (clock.workers - 1) + 200 * wobble(clock.update, 1)
             )
-            if clock.update == 700:
+            if clock.update == 350:
                 yield clock.record("update_skipped", reason="loss is not finite", consecutive=1)
             if clock.update % 5 == 0:
                 yield observation(clock)
