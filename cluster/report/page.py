@@ -1,0 +1,182 @@
+"""Fill the template: every text is escaped, every number formatted, nothing is loaded."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from html import escape
+from importlib.resources import files
+from string import Template
+
+from cluster.report.charts import FORMATS, Chart, position, summary
+from cluster.report.downsample import keep_extremes
+from cluster.report.happenings import MARKED, Happening
+from cluster.report.headline import Headline
+from cluster.report.history import Placed
+from cluster.views import number_format as show
+
+_TABLE_POINTS = 40
+"""Rows that a curve gets in the table beneath its chart."""
+_MAX_JOB = 100_000
+
+
+def make_page(
+    headline: Headline, charts: Sequence[Chart], rows: Sequence[Happening], left_out: int, job: str
+) -> str:
+    """Return the report as one HTML document that loads nothing and runs only our own script."""
+    style = _asset("vendor/uPlot.min.css") + _asset("report.css")
+    licence = _asset("vendor/uPlot.LICENSE.txt").replace("*/", "* /")
+    script = f"/*\n{licence}\n*/\n{_asset('vendor/uPlot.iife.min.js')}\n{_asset('report.js')}"
+    return Template(_asset("report.html.template")).substitute(
+        style=style,
+        script=script,
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+        name=escape(headline.name),
+        subtitle=escape(headline.subtitle),
+        state=headline.state,
+        state_words=escape(headline.state_words),
+        numbers="".join(_number(*one) for one in headline.numbers),
+        axis="epochs" if headline.num_train else "samples",
+        charts="".join(_figure(i, one, headline.num_train) for i, one in enumerate(charts)),
+        events=_events(rows, headline.num_train),
+        events_note=_left_out(left_out),
+        job=escape(job[:_MAX_JOB] + ("\n..." if len(job) > _MAX_JOB else "")),
+        data=_json_in_html(_data(headline, charts, rows)),
+    )
+
+
+def _asset(name: str) -> str:
+    return files("cluster.report").joinpath(name).read_text("utf-8")
+
+
+def _hash(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _json_in_html(value: object) -> str:
+    """Return JSON that stays data wherever it stands in a document."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _data(headline: Headline, charts: Sequence[Chart], rows: Sequence[Happening]) -> object:
+    return {
+        "numTrain": headline.num_train,
+        "charts": [_chart_data(chart) for chart in charts],
+        "marks": [
+            {"kind": row.kind, "text": row.text, **_at(row.at)}
+            for row in rows
+            if row.kind in MARKED and row.at.survives
+        ],
+    }
+
+
+def _chart_data(chart: Chart) -> object:
+    return {
+        "title": chart.title,
+        "format": chart.format,
+        "steps": chart.steps,
+        "scale": chart.scale,
+        "samples": [round(row.samples) for row in chart.rows],
+        "seconds": [round(row.seconds, 3) for row in chart.rows],
+        "series": [
+            {
+                "label": series.label,
+                "dots": series.dots,
+                "values": [None if v is None else float(f"{v:.7g}") for v in series.values],
+            }
+            for series in chart.series
+        ],
+    }
+
+
+def _at(point: Placed) -> dict[str, float]:
+    return {"samples": round(point.samples), "seconds": round(point.seconds, 3)}
+
+
+def _number(label: str, value: str, remark: str) -> str:
+    small = f'<dd class="remark">{escape(remark)}</dd>' if remark else ""
+    return f"<div><dt>{escape(label)}</dt><dd>{escape(value)}</dd>{small}</div>\n"
+
+
+def _figure(index: int, chart: Chart, num_train: float | None) -> str:
+    title, said = escape(chart.title), escape(summary(chart, num_train))
+    choice = (
+        f'<label class="log"><input type="checkbox" data-log="{index}"> log scale</label>'
+        if chart.scale == "choice"
+        else ""
+    )
+    return f"""<figure>
+<figcaption><h3 id="title-{index}">{title}</h3>{choice}</figcaption>
+<div class="plot" id="plot-{index}" role="img" aria-labelledby="title-{index}"
+ aria-describedby="summary-{index}"></div>
+<p class="summary" id="summary-{index}">{said}</p>
+<details><summary>Table<span class="hidden"> of {title}</span></summary>
+{_table(chart, num_train)}</details>
+</figure>
+"""
+
+
+def _table(chart: Chart, num_train: float | None) -> str:
+    kept = sorted({i for series in chart.series for i in _table_rows(series.values)})
+    form = FORMATS[chart.format]
+    head = ["epoch" if num_train else "samples", "time", *(one.label for one in chart.series)]
+    body = [
+        [
+            position(chart.rows[i], num_train).split(" ", 1)[1],
+            show.clock(chart.rows[i].seconds),
+            *("" if one.values[i] is None else form(one.values[i]) for one in chart.series),
+        ]
+        for i in kept
+    ]
+    return _html_table(chart.title, head, (_cells(row) for row in body))
+
+
+def _table_rows(values: Sequence[float | None]) -> list[int]:
+    known = [(i, value) for i, value in enumerate(values) if value is not None]
+    return [known[k][0] for k in keep_extremes([value for _, value in known], _TABLE_POINTS)]
+
+
+def _cells(texts: Iterable[str]) -> str:
+    return "<tr>" + "".join(f"<td>{escape(text)}</td>" for text in texts) + "</tr>\n"
+
+
+def _html_table(caption: str, head: Sequence[str], rows: Iterable[str]) -> str:
+    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
+        f'<table><caption class="hidden">{escape(caption)}</caption>'
+        f"<thead><tr>{heads}</tr></thead>\n<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _events(rows: Sequence[Happening], num_train: float | None) -> str:
+    if not rows:
+        return "<p>Nothing was recorded.</p>"
+    lineages = len({row.at.lineage for row in rows}) > 1
+    position_name = "epoch" if num_train else "samples"
+    head = ["time", position_name, "update", *["lineage"] * lineages, "what", "details"]
+    return _html_table("Events", head, (_event(row, num_train, lineages=lineages) for row in rows))
+
+
+def _event(row: Happening, num_train: float | None, *, lineages: bool) -> str:
+    at = row.at
+    gone = "" if at.survives else ' class="abandoned"'
+    update = at.record.get("update")
+    shown = show.count(update) if isinstance(update, int) else show.MISSING
+    where = position(at, num_train).split(" ", 1)[1]
+    kind = f'<span class="kind {row.kind}">{row.kind}</span>'
+    note = "" if at.survives else " (abandoned: training went on from before it)"
+    texts = [show.clock(at.seconds), where, shown, *[str(at.lineage)] * lineages]
+    cells = (f"<td>{escape(text)}</td>" for text in texts)
+    return (
+        f"<tr{gone}>{''.join(cells)}<td>{kind}</td>"
+        f'<td class="details">{escape(row.text + note)}</td></tr>\n'
+    )
+
+
+def _left_out(left_out: int) -> str:
+    if not left_out:
+        return ""
+    return f"<p>{show.count(left_out)} more in the middle are in events.jsonl.</p>"
