@@ -5,6 +5,7 @@ else, the run is judged, saved, changed and ended. What the ranks must agree on 
 gradients of the update before (`Flags`), so the boundary itself costs no message.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -16,6 +17,7 @@ from absa.errors import DivergenceError
 from absa.evaluate import evaluate
 from absa.events import Record
 from absa.observe import Window
+from absa.optim.build import rescale_momentum
 from absa.progress import Progress
 from absa.run_state import RunState, gather
 from absa.schedules.learning_rate import LearningRate
@@ -240,6 +242,12 @@ class Loop:
             global_batch=command.global_batch or old.global_batch,
             micro_batch=command.micro_batch or old.micro_batch,
         )
+        if self._settings.global_batch != old.global_batch:
+            factor = self._rules.learning_rate.factor
+            rescale_momentum(
+                self._replica.optimizer,
+                factor(self._settings.global_batch) / factor(old.global_batch),
+            )
         if self._settings != old:
             new, was = asdict(self._settings), asdict(old)
             changed = {name: [was[name], new[name]] for name in new if new[name] != was[name]}
@@ -258,7 +266,9 @@ class Loop:
             self._outside.collective,
         )
         self._evaluated_at = self._progress.samples
-        improved = is_better(self._metrics, self._progress.best)
+        rating = rate(self._metrics)
+        best = None if self._progress.best is None else rate(self._progress.best)
+        improved = rating is not None and math.isfinite(rating) and (best is None or rating > best)
         if improved:
             self._progress = replace(self._progress, best=dict(self._metrics))
         seconds = self._clock() - started_s
@@ -367,21 +377,20 @@ class Loop:
 
     def _about(self) -> Record:
         """Return what a checkpoint made now says of itself."""
-        judged = self._evaluated_at == self._progress.samples
-        return {**self._stamp(), "metrics": self._metrics if judged else None}
+        metrics = self._metrics if self._evaluated_at == self._progress.samples else None
+        rating = None if metrics is None else rate(metrics)
+        return {**self._stamp(), "metrics": metrics, "best_metric": rating}
 
     def _record(self, event: str, **fields: Any) -> None:
         if self._outside.collective.rank == 0:
             self._outside.boundary.record({"event": event, **self._stamp(), **fields})
 
 
-def is_better(metrics: dict[str, float], best: dict[str, float] | None) -> bool:
-    """Return whether an evaluation beats the best one: by accuracy, else by lowest loss."""
-    if best is None:
-        return True
+def rate(metrics: dict[str, float]) -> float | None:
+    """Return the number by which evaluations are compared: the accuracy, else minus the loss."""
     if "accuracy" in metrics:
-        return metrics["accuracy"] > best["accuracy"]
-    return "loss" in metrics and metrics["loss"] < best["loss"]
+        return metrics["accuracy"]
+    return -metrics["loss"] if "loss" in metrics else None
 
 
 def passes_of_largest_share(replica: Replica, settings: Settings, world_size: int) -> int:

@@ -9,6 +9,7 @@ from absa.errors import ConfigError
 from absa.events import Record
 from absa.loop import Rules
 from absa.models.ghost_batch_norm import batch_norms, convert_batch_norm
+from absa.models.running_statistics import RunningStatistics
 from absa.optim.build import build_optimizer
 from absa.order import SampleOrder
 from absa.progress import Progress
@@ -52,7 +53,6 @@ def compose(job: Job, device: torch.device) -> Composed:
     _check_target(job, metric_names)
     assert job.batch.bn_group is not None
     model = convert_batch_norm(model, job.batch.bn_group)
-    norms = batch_norms(model)
     replica = Replica(
         task=task,
         model=model,
@@ -60,11 +60,11 @@ def compose(job: Job, device: torch.device) -> Composed:
         order=SampleOrder(job.seed, len(train)),
         optimizer=build_optimizer(job.optimizer, model),
         parameters=[p for p in model.parameters() if p.requires_grad],
-        norms=norms,
+        statistics=RunningStatistics(model),
         device=device,
         options=UpdateOptions(
             seed=job.seed,
-            bn_group=job.batch.bn_group if norms else None,
+            bn_group=job.batch.bn_group if batch_norms(model) else None,
             precision=job.precision,
             clip_norm=job.clip_norm,
         ),

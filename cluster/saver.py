@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 
-from absa.checkpoint import BackgroundWriter, CheckpointInfo
+from absa.background_writer import BackgroundWriter
+from absa.checkpoint import CheckpointInfo, checkpoint_name
 from absa.events import Record
+from absa.retention import prune
 from absa.run_folder import RunFolder
 from absa.state import StateTree, clone_to_host
 from cluster.job import Job
@@ -22,26 +24,37 @@ class FolderSaver:
     def __init__(
         self, folder: RunFolder, job: Job, on_written: Callable[[Record], None], *, rank: int
     ) -> None:
-        self._folder, self._rank, self._on_written = folder, rank, on_written
-        self.last: str | None = None
-        self._writer = BackgroundWriter(
-            folder.checkpoints, job.checkpoint, job.model_dump(mode="json"), self._written
-        )
+        self._folder, self._rank, self._on_written = folder.checkpoints, rank, on_written
+        self._config, self._job = job.checkpoint, job.model_dump(mode="json")
+        self._writer = BackgroundWriter(self._folder, self._written)
+        self._last: str | None = None
 
     def save(self, tree: StateTree, about: Record) -> None:
         """Copy ``tree`` and write it in the background, after the one before it."""
         if self._rank == 0:
-            self._writer.submit(clone_to_host(tree), about)
+            name = checkpoint_name(about["update"], about["lineage"])
+            self._writer.submit(name, clone_to_host(tree), self._job, about)
 
     def finish(self, about: Record) -> str | None:
         """Wait until all is written; return the name of the last checkpoint."""
         self._writer.wait()
-        return self.last
+        return self._last
 
     def last_location(self) -> str | None:
         """Return where the newest checkpoint that is safely written lies."""
-        return None if self.last is None else self._folder.checkpoints.child(self.last).location
+        return None if self._last is None else self._folder.child(self._last).location
 
     def _written(self, info: CheckpointInfo) -> None:
-        self.last = info.name
-        self._on_written(info.record)
+        self._last = info.name
+        prune(self._folder, self._config.keep_last, keep_best=self._config.keep_best)
+        stamp = {k: info.about[k] for k in ("lineage", "generation", "update", "samples", "time")}
+        self._on_written(
+            {
+                "event": "checkpoint",
+                **stamp,
+                "checkpoint": info.name,
+                "seconds": info.seconds,
+                "bytes": info.num_bytes,
+                "best": info.about["best"],
+            }
+        )

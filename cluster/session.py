@@ -6,7 +6,7 @@ from absa.checkpoint import load_checkpoint, newest
 from absa.collective import Collective
 from absa.loop import Loop, Outcome, Outside
 from absa.run_folder import RunFolder
-from absa.run_state import RunState, restore
+from absa.run_state import restore
 from cluster.compose import Composed, describe
 from cluster.job import Job
 
@@ -23,7 +23,7 @@ def train(job: Job, composed: Composed, folder: RunFolder, outside: Outside) -> 
     checkpoint = newest(folder.checkpoints)
     start = composed.start
     if checkpoint is not None:
-        tree, _, _ = load_checkpoint(folder.checkpoints, checkpoint.name)
+        tree, _, _ = load_checkpoint(folder.checkpoints, checkpoint)
         start = restore(composed.replica, tree)
     _agree(composed, outside.collective)
     about = describe(composed, job, outside.collective.world_size)
@@ -36,7 +36,7 @@ def train(job: Job, composed: Composed, folder: RunFolder, outside: Outside) -> 
         start,
     )
     return loop.train(
-        about | {"run": folder.name, "resumed_from": checkpoint.name if checkpoint else None}
+        about | {"run": folder.name, "resumed_from": checkpoint}
     )
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from absa.models.ghost_batch_norm import commit_packed
 from absa.update.replica import Replica
 from absa.update.scalars import LOSS, NUM_SCALARS, WEIGHT
 
@@ -46,7 +45,7 @@ def apply(replica: Replica, reduced: Reduced) -> Tensor:
     elif math.isfinite(norm.item()):
         _clip(replica, reduced.gradients, norm)
         replica.optimizer.step()
-        commit_packed(replica.norms, reduced.scalars[NUM_SCALARS:])
+        replica.statistics.commit(reduced.scalars[NUM_SCALARS:])
     return norm
 
 
@@ -65,4 +64,4 @@ def _apply_on_device(replica: Replica, reduced: Reduced, norm: Tensor) -> None:
     replica.optimizer.step()
     del replica.optimizer.found_inf  # type: ignore[attr-defined]
     statistics = reduced.scalars[NUM_SCALARS:]
-    commit_packed(replica.norms, torch.where(finite, statistics, 0.0))
+    replica.statistics.commit(torch.where(finite, statistics, 0.0))

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from absa.models.ghost_batch_norm import GhostBatchNorm
+from absa.models.running_statistics import RunningStatistics
 from absa.order import SampleOrder
 from absa.task import Batch, Source, Task
 
@@ -35,8 +35,8 @@ class UpdateOptions:
 class Replica:
     """A rank's copy of the model and everything an update needs beside it.
 
-    ``parameters`` are the trainable ones and ``norms`` the batch-norm modules: to find them in the
-    model at every update would cost a small network several per cent.
+    ``parameters`` are the trainable ones: to find them in the model at every update would cost a
+    small network several per cent.
     """
 
     task: Task
@@ -45,7 +45,7 @@ class Replica:
     order: SampleOrder
     optimizer: torch.optim.Optimizer
     parameters: list[nn.Parameter]
-    norms: list[GhostBatchNorm]
+    statistics: RunningStatistics
     device: torch.device
     options: UpdateOptions
 

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from absa.collective import Collective
-from absa.models.ghost_batch_norm import pack_pending, pending_size
 from absa.optim.build import set_learning_rate
 from absa.order import next_range
 from absa.settings import Settings
@@ -26,7 +25,7 @@ class Updater:
         self._replica = replica
         self._readout = Readout(replica.device)
         self._reducer: GradientReducer | None = None
-        size = NUM_SCALARS + pending_size(replica.norms)
+        size = NUM_SCALARS + replica.statistics.size
         self._scalars = torch.zeros(size, device=replica.device)
 
     def update(
@@ -91,7 +90,7 @@ class Updater:
         raised = torch.tensor((flags.command, flags.checkpoint, flags.time_up), dtype=torch.float32)
         raised = raised.to(self._scalars.device, non_blocking=True)
         torch.cat((torch.stack(sums), raised), out=self._scalars[:NUM_SCALARS])
-        pack_pending(self._replica.norms, self._scalars[NUM_SCALARS:])
+        self._replica.statistics.pack(self._scalars[NUM_SCALARS:])
 
 
 def _gradients(replica: Replica) -> list[Tensor]:
