@@ -1,8 +1,12 @@
-"""The root of the configuration: load, validate, resolve."""
+"""The root of the configuration: every section of a job, and the defaults that depend on others."""
 
-from typing import Any, Literal
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, PrivateAttr
 
 from absa.batch import BatchConfig
 from absa.checkpoint_config import CheckpointConfig
@@ -13,12 +17,30 @@ from absa.optim.config import OptimizerConfig
 from absa.schedules.config import ScheduleConfig
 from absa.stop import StopConfig
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_TASK = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+
+
+def _folder_name(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise ValueError(
+            "must begin with a letter or digit and go on with at most 63 letters, digits, '.', "
+            "'_' or '-': it names the run's folder"
+        )
+    return value
+
+
+def _class_path(value: str) -> str:
+    if not _TASK.fullmatch(value):
+        raise ValueError("must be written as package.module:Class")
+    return value
+
 
 class TaskConfig(Section):
     """A task of the user's: ``package.module:Class`` and its keyword arguments."""
 
-    use: str
-    args: dict[str, Any] = {}
+    use: Annotated[str, AfterValidator(_class_path)]
+    args: dict[str, Any] = Field(default_factory=dict)
 
 
 class WorkersConfig(Section):
@@ -26,6 +48,7 @@ class WorkersConfig(Section):
 
     min: int = Field(1, gt=0)
     max: int | None = Field(None, gt=0)
+    """Default: ``min``."""
     cpus: float = Field(1, gt=0)
     """CPUs that Ray reserves for each worker."""
     gpus: float = Field(0, ge=0)
@@ -52,10 +75,29 @@ class ClusterConfig(Section):
     address: str | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Where the values of a job were written; never part of what a job is, so all are equal.
+
+    Args:
+        file: What is read when nothing more exact is known, for messages.
+        by_path: Key path (``batch.max``) to place (``job.yaml:12``, ``--set batch.max=32``).
+    """
+
+    file: str = "job"
+    by_path: Mapping[str, str] = field(default_factory=dict)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Places)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 class Job(Section):
     """Everything a run needs to know."""
 
-    name: str = "digits"
+    name: Annotated[str, AfterValidator(_folder_name)] = "run"
+    """Begins the name of the run's folder; default: the name of the job file."""
     seed: int = Field(0, ge=0)
     task: TaskConfig | None = None
     """Default: image classification with the ``data`` and ``model`` sections."""
@@ -73,6 +115,63 @@ class Job(Section):
     observe: ObserveConfig = ObserveConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     workers: WorkersConfig = WorkersConfig()
-    storage: str = "runs"
+    storage: str = Field("runs", min_length=1)
     """Where run folders are made: a path, ``s3://...`` or ``gs://...``."""
     cluster: ClusterConfig = ClusterConfig()
+
+    _places: Places = PrivateAttr(default_factory=Places)
+
+    def place(self, path: str) -> str:
+        """Return where the value at ``path`` was written, to begin a message with.
+
+        Args:
+            path: Keys joined by dots, such as ``workers.min``.
+
+        Returns:
+            ``job.yaml:12`` or ``--set workers.min=9``; of the nearest section that was written when
+            the key was not, and the file alone when nothing of it was.
+        """
+        keys = path.split(".")
+        for length in range(len(keys), 0, -1):
+            place = self._places.by_path.get(".".join(keys[:length]))
+            if place is not None:
+                return place
+        return self._places.file
+
+
+def with_places(job: Job, places: Places) -> Job:
+    """Return the same job that also knows where its values were written."""
+    placed = job.model_copy()
+    placed._places = places
+    return placed
+
+
+def fill_defaults(job: Job) -> Job:
+    """Return the job with every default that depends on other values written out.
+
+    - ``batch.max`` and ``batch.micro``: ``batch.initial``; ``workers.max``: ``workers.min``.
+    - ``batch.bn_group``: the largest divisor of ``batch.initial`` that gives each of
+      ``workers.min`` workers a group, if it is at least 2, else ``batch.initial``. It depends on
+      neither ``batch.micro`` nor the workers that join later: they never change the result.
+
+    It does not judge: a job that breaks a rule is filled as well.
+    """
+    initial = job.batch.initial
+    batch = {
+        "max": job.batch.max or initial,
+        "micro": job.batch.micro or initial,
+        "bn_group": job.batch.bn_group or _default_group(initial, initial // job.workers.min),
+    }
+    workers = {"max": job.workers.max or job.workers.min}
+    return job.model_copy(
+        update={
+            "batch": job.batch.model_copy(update=batch),
+            "workers": job.workers.model_copy(update=workers),
+        }
+    )
+
+
+def _default_group(initial: int, share: int) -> int:
+    lower = (d for d in range(1, math.isqrt(initial) + 1) if initial % d == 0)
+    divisors = {divisor for d in lower for divisor in (d, initial // d)}
+    return max((d for d in divisors if 2 <= d <= share), default=initial)

@@ -1,0 +1,190 @@
+"""The `absa` command: reads its arguments and calls the function that does the work.
+
+What a command needs is imported when it runs: ``--help`` and ``validate`` load neither torch nor
+Ray.
+"""
+
+from collections.abc import Sequence
+from contextlib import closing
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cluster.exit_code import MEANINGS, ExitCode
+from cluster.job import Job
+from cluster.job_rules import resolve
+from cluster.load_job import dump_job, load_job, parse_job
+from cluster.outcome import exit_code_of
+
+# "\b" keeps the lines of a paragraph as they are.
+_EXIT_CODES = "\n".join(
+    ["\b\nExit codes:", *(f"{code.value:>5}  {text}" for code, text in MEANINGS.items())]
+)
+
+app = typer.Typer(
+    name="absa",
+    help="Train a PyTorch model on a Ray cluster, or in this process.",
+    epilog="Begin with: absa train",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+JobFile = Annotated[Path, typer.Argument(metavar="JOB.yaml", help="The job file.")]
+OptionalJobFile = Annotated[
+    Path | None,
+    typer.Argument(metavar="JOB.yaml", help="The job file; without it: handwritten digits."),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change one value: --set batch.initial=128."),
+]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="A run: its folder, its name or 'latest'.")]
+
+
+@app.command(epilog=_EXIT_CODES)
+def train(
+    job: OptionalJobFile = None,
+    overrides: Overrides = None,
+    resume: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Go on with a run from its last checkpoint.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON lines, for programs.")] = False,
+    local: Annotated[
+        bool, typer.Option("--local", help="Train in this process, without Ray.")
+    ] = False,
+) -> None:
+    """Train a job and leave a run folder with a report."""
+    run = _train_local if local else _train_on_ray
+    code = exit_code_of(
+        lambda: run(_job_to_train(job, overrides or [], resume), resume, json=json), json_lines=json
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+def validate(job: JobFile, overrides: Overrides = None) -> None:
+    """Check a job file and print it with every default written out."""
+    raise typer.Exit(exit_code_of(lambda: _validate(job, overrides or [])))
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The folder, a Python identifier.")],
+) -> None:
+    """Write a job and a task of your own to begin with."""
+    raise typer.Exit(exit_code_of(lambda: _new(name)))
+
+
+@app.command()
+def export(
+    run: Run,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Default: in the run folder.")
+    ] = None,
+) -> None:
+    """Write the weights of a run for model.load_state_dict."""
+    raise typer.Exit(exit_code_of(lambda: _export(run, output)))
+
+
+@app.command()
+def report(run: Run) -> None:
+    """Write the report of a run again."""
+    raise typer.Exit(exit_code_of(lambda: _report(run)))
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"absa {_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version_asked: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
+) -> None:
+    """Train a PyTorch model on a Ray cluster, or in this process."""
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    app()
+
+
+def _job_to_train(path: Path | None, overrides: Sequence[str], resume: str | None) -> Job:
+    """Return the resolved job: that of the file, of the run to go on with, or the default."""
+    if resume is None or path is not None:
+        return resolve(load_job(path, overrides))
+    from absa.run_folder import JOB_FILE, open_run
+
+    storage = [text for text in overrides if text.startswith("storage=")]
+    folder = open_run(resume, load_job(None, storage).storage)
+    content = folder.storage.read(JOB_FILE)
+    return resolve(parse_job(content, f"{folder.location}/{JOB_FILE}", overrides))
+
+
+def _train_on_ray(job: Job, resume: str | None, *, json: bool) -> int:
+    from cluster.driver import train_on_ray
+    from cluster.views import make_view
+
+    with closing(make_view(json=json)) as view:
+        return train_on_ray(job, resume=resume, view=view)
+
+
+def _train_local(job: Job, resume: str | None, *, json: bool) -> int:
+    from cluster.local import train_local
+    from cluster.views import make_view
+
+    with closing(make_view(json=json)) as view:
+        return train_local(job, resume=resume, view=view)
+
+
+def _validate(path: Path, overrides: Sequence[str]) -> int:
+    typer.echo(dump_job(resolve(load_job(path, overrides))), nl=False)
+    return ExitCode.FINISHED
+
+
+def _new(name: str) -> int:
+    from cluster.starter.write import write_starter
+
+    folder = write_starter(Path(), name)
+    typer.echo(
+        f"{folder}/job.yaml and {folder}/task.py are there; now: absa train {folder}/job.yaml"
+    )
+    return ExitCode.FINISHED
+
+
+def _export(run: str, output: Path | None) -> int:
+    from absa.export.weights import export_weights
+
+    typer.echo(export_weights(run, output, storage=_default_storage()))
+    return ExitCode.FINISHED
+
+
+def _report(run: str) -> int:
+    from absa.run_folder import open_run
+
+    from cluster.report.build import write_report
+
+    typer.echo(write_report(open_run(run, _default_storage()).location))
+    return ExitCode.FINISHED
+
+
+def _default_storage() -> str:
+    """Return where runs are looked for by name when no job says it."""
+    return load_job(None).storage
+
+
+def _version() -> str:
+    try:
+        return version("absa")
+    except PackageNotFoundError:
+        return "(not installed)"

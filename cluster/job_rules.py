@@ -1,0 +1,180 @@
+"""What a job may not ask for although each of its values is fine alone."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from absa.errors import ConfigError
+from absa.stop import total_samples
+from cluster.job import Job, fill_defaults
+from cluster.show_value import show
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A broken rule.
+
+    Args:
+        paths: The keys that do not go together, the one to blame first.
+        text: What is wrong and what is allowed; ``{0}`` stands for the first key with its value,
+            ``{1}`` for the second.
+    """
+
+    paths: tuple[str, ...]
+    text: str
+
+
+def broken_rules(job: Job) -> list[Problem]:
+    """Return every rule between fields that the job breaks; an empty list for a good one."""
+    full = fill_defaults(job)
+    rules = (_batch, _bn_group, _workers, _length, _task)
+    return [problem for rule in rules for problem in rule(full)]
+
+
+def resolve(job: Job) -> Job:
+    """Return the job with every default that depends on other values written out.
+
+    Raises:
+        ConfigError: Values that do not go together; one line for each rule that is broken.
+    """
+    _raise_if(job, broken_rules(job))
+    return fill_defaults(job)
+
+
+def check_with_data(job: Job, num_train: int) -> None:
+    """Check what can only be known once the data is there.
+
+    Args:
+        job: A job without problems.
+        num_train: Samples in the training set.
+
+    Raises:
+        ConfigError: The warm-up is longer than the training.
+    """
+    warmup = job.schedule.warmup
+    total = total_samples(job.stop, num_train)
+    if job.stop.updates is not None:
+        most = job.stop.updates * (job.batch.max or job.batch.initial)
+        total = most if total is None else min(total, most)
+    if warmup.kind == "none" or total is None or warmup.epochs * num_train <= total:
+        return
+    limits = ("epochs", "samples", "updates")
+    given = tuple(f"stop.{name}" for name in limits if getattr(job.stop, name) is not None)
+    text = (
+        f"{{0}} is longer than the training: {{1}} ends it after at most {total} samples, which "
+        f"are {total / num_train:.3g} epochs of {num_train}"
+    )
+    _raise_if(job, [Problem(("schedule.warmup.epochs", *given), text)])
+
+
+def render(job: Job, problem: Problem) -> str:
+    """Return one message: where the first key was written, then the text with all of them."""
+    full = fill_defaults(job)
+    written = [path for path in problem.paths if path in job._places.by_path]
+    where = job.place(written[0] if written else problem.paths[0])
+    names = [_with_value(full, path, where) for path in problem.paths]
+    return f"{where}: {problem.text.format(*names)}"
+
+
+def _with_value(job: Job, path: str, where: str) -> str:
+    value: object = job
+    for key in path.split("."):
+        value = getattr(value, key)
+    text = path if hasattr(value, "model_fields_set") else f"{path} = {show(value)}"
+    place = job._places.by_path.get(path)
+    if place is None:
+        return f"{text} (default)"
+    if place == where:
+        return text
+    same_file = place.rpartition(":")[0] == where.rpartition(":")[0] != ""
+    return f"{text} (line {place.rpartition(':')[2]})" if same_file else f"{text} ({place})"
+
+
+def _raise_if(job: Job, found: list[Problem]) -> None:
+    if found:
+        raise ConfigError("\n".join(render(job, problem) for problem in found))
+
+
+def _batch(job: Job) -> Iterator[Problem]:
+    batch = job.batch
+    assert batch.max is not None
+    assert batch.micro is not None
+    if batch.max < batch.initial:
+        yield Problem(("batch.max", "batch.initial"), "{0} must be at least {1}")
+    elif batch.micro > batch.max:
+        yield Problem(
+            ("batch.micro", "batch.max"),
+            "{0} must be at most {1}: no more samples than the largest batch go through at once",
+        )
+
+
+def _bn_group(job: Job) -> Iterator[Problem]:
+    batch = job.batch
+    assert batch.micro is not None
+    assert batch.bn_group is not None
+    group = batch.bn_group
+    if batch.initial % group:
+        near = _nearest_divisors(batch.initial, group)
+        yield Problem(
+            ("batch.bn_group", "batch.initial"),
+            f"{{0}} must divide {{1}}: batch-norm takes its statistics over whole groups; "
+            f"try {near}",
+        )
+    elif batch.micro % group:
+        multiple = -(-batch.micro // group) * group
+        yield Problem(
+            ("batch.micro", "batch.bn_group"),
+            "{0} must be a multiple of {1}: a group goes through the model in one piece; set "
+            f"batch.micro to {multiple}, or batch.bn_group to a divisor of both batches",
+        )
+
+
+def _nearest_divisors(number: int, wanted: int) -> str:
+    """Return the divisors of ``number`` next to ``wanted``, as text."""
+    below = next((d for d in range(min(wanted, number), 0, -1) if number % d == 0), 1)
+    above = next((d for d in range(wanted, number) if number % d == 0), number)
+    return str(below) if below == above else f"{below} or {above}"
+
+
+def _workers(job: Job) -> Iterator[Problem]:
+    workers = job.workers
+    assert workers.max is not None
+    if workers.max < workers.min:
+        yield Problem(("workers.max", "workers.min"), "{0} must be at least {1}")
+    if workers.gpus > 1:
+        yield Problem(
+            ("workers.gpus", "workers.min"),
+            "{0} must be at most 1: a worker computes on one GPU; ask for more workers ({1}) to "
+            "use more GPUs",
+        )
+    elif 0 < workers.gpus < 1 < workers.max:
+        yield Problem(
+            ("workers.gpus", "workers.max"),
+            "{0} must be 0 or 1 with {1}: NCCL refuses two workers on one GPU",
+        )
+
+
+def _length(job: Job) -> Iterator[Problem]:
+    stop, warmup = job.stop, job.schedule.warmup
+    limits = [f"stop.{name}" for name in type(stop).model_fields]
+    if all(limit is None for _, limit in stop):
+        yield Problem(
+            ("stop",), f"{{0}} has no rule, the run would never end: set one of {', '.join(limits)}"
+        )
+    if warmup.kind != "none" and stop.epochs is not None and warmup.epochs > stop.epochs:
+        yield Problem(
+            ("schedule.warmup.epochs", "stop.epochs"),
+            "{0} is longer than the training, {1}: shorten the warm-up, or set "
+            "schedule.warmup.kind to none",
+        )
+
+
+def _task(job: Job) -> Iterator[Problem]:
+    if job.task is None:
+        return
+    for section in ("data", "model"):
+        if section in job.model_fields_set:
+            yield Problem(
+                (section, "task.use"),
+                f"{{0}} would not be read, because {{1}} brings its own: remove {section}, or "
+                "remove task",
+            )
