@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from absa.data.map_style import as_source
@@ -21,8 +22,9 @@ from absa.task import Source, Task
 from absa.tasks.check import check_task
 from absa.tasks.image_classification import ImageClassification
 from absa.tasks.load import load_task
-from absa.update.replica import Replica, UpdateOptions
+from absa.update.replica import Replica, UpdateOptions, to_device
 from cluster.job import Job
+from cluster.job_rules import check_with_data
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,12 @@ def compose(job: Job, device: torch.device) -> Composed:
     task = build_task(job)
     datasets = task.datasets()
     train, evaluation = as_source(datasets.train), as_source(datasets.evaluation)
+    check_with_data(job, len(train))
     _check_batch(job, len(train))
     rules = _rules(job, len(train))
     torch.manual_seed(job.seed)
     model = task.build_model().to(device)
-    metric_names = check_task(task, model, train, device)
+    metric_names = _check_task(task, model, train, device)
     _check_target(job, metric_names)
     assert job.batch.bn_group is not None
     model = convert_batch_norm(model, job.batch.bn_group)
@@ -96,6 +99,15 @@ def describe(composed: Composed, job: Job, world_size: int) -> Record:
     }
 
 
+def _check_task(
+    task: Task, model: torch.nn.Module, train: Source, device: torch.device
+) -> tuple[str, ...]:
+    """Try the task on the first samples; return the names of its metrics."""
+    first = np.arange(min(len(train), 8), dtype=np.int64)
+    batch = train.transform(to_device(train.fetch(first, None), device))
+    return check_task(task, model, batch)
+
+
 def _rules(job: Job, num_train: int) -> Rules:
     every = job.checkpoint.every_epochs
     return Rules(
@@ -121,7 +133,7 @@ def _start(job: Job) -> RunState:
 def _check_batch(job: Job, num_train: int) -> None:
     if job.batch.initial > num_train:
         raise ConfigError(
-            f"batch.initial is {job.batch.initial}, but the training data has {num_train} samples; "
+            f"{job.place('batch.initial')}: batch.initial is {job.batch.initial}, but the training data has {num_train} samples; "
             f"an update takes at most all of them: use 1 to {num_train}"
         )
 
@@ -129,6 +141,6 @@ def _check_batch(job: Job, num_train: int) -> None:
 def _check_target(job: Job, metric_names: tuple[str, ...]) -> None:
     if job.stop.target_accuracy is not None and "accuracy" not in metric_names:
         raise ConfigError(
-            f"stop.target_accuracy is {job.stop.target_accuracy}, but the task's metrics are "
+            f"{job.place('stop.target_accuracy')}: stop.target_accuracy is {job.stop.target_accuracy}, but the task's metrics are "
             f"{', '.join(metric_names)}; it must measure 'accuracy'"
         )

@@ -8,7 +8,7 @@ from typing import Any
 from absa.boundary import Command
 from absa.errors import AbsaError, InputError
 from cluster.controller import Controller, Failure
-from cluster.exit_codes import ExitCode, exit_code
+from cluster.exit_code import ExitCode, exit_code
 from cluster.interrupt import interrupts
 from cluster.job import Job
 from cluster.preflight import check_cluster, check_here

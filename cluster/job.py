@@ -54,6 +54,8 @@ class WorkersConfig(Section):
     gpus: float = Field(0, ge=0)
     threads: int | None = Field(None, gt=0)
     """Intra-op threads of each worker; default: the cores of its machine / workers on it."""
+    max_restarts: int = Field(3, ge=0)
+    """How often a group that lost a worker is started again from the newest checkpoint."""
 
 
 class EvaluateConfig(Section):

@@ -15,7 +15,7 @@ from absa.errors import AbsaError
 from absa.loop import Outside
 from cluster.compose import Composed, compose
 from cluster.controller_link import ControllerLink, NoLink
-from cluster.exit_codes import ExitCode
+from cluster.exit_code import ExitCode
 from cluster.job import Job
 from cluster.ray_saver import RaySaver
 from cluster.saver import FolderSaver
