@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 import torch
 
 from absa.errors import CheckpointError
-from absa.optim.build import load_optimizer_state, optimizer_state
+from absa.optim.checkpoint import load_optimizer_state, optimizer_state
 from absa.progress import Progress
 from absa.settings import Settings
 from absa.state import StateTree

@@ -24,7 +24,7 @@ POLL_S = 0.2
 class TrainingFailed(AbsaError):
     """The worker group failed for good."""
 
-    exit_code = int(ExitCode.FAILED)
+    exit_code = int(ExitCode.TRAINING_FAILED)
 
 
 def train_on_ray(job: Job, *, resume: str | None, view: View) -> int:
@@ -94,7 +94,7 @@ def _follow(fit: _Fit, controller: Any, view: View, interrupted: threading.Event
 
 
 def _as_error(failure: Failure) -> AbsaError:
-    error = InputError if failure.exit_code == ExitCode.INPUT else TrainingFailed
+    error = InputError if failure.exit_code == ExitCode.BAD_INPUT else TrainingFailed
     return error(failure.message)
 
 

@@ -13,13 +13,6 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
-def exit_code(reason: str) -> ExitCode:
-    """Return the exit code of a run that ended for ``reason`` (a ``run_ended`` record's)."""
-    if reason == "interrupted":
-        return ExitCode.INTERRUPTED
-    return ExitCode.FAILED if reason == "diverged" else ExitCode.FINISHED
-
-
 MEANINGS = {
     ExitCode.FINISHED: "finished",
     ExitCode.INTERNAL_ERROR: "an error nobody foresaw, shown with a traceback",

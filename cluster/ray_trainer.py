@@ -8,7 +8,7 @@ from cluster.run_files import OpenRun
 
 def trainer(job: Job, run: OpenRun, controller: Any) -> Any:
     """Return a `ray.train.torch.TorchTrainer` that has not been started."""
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
     from cluster.worker import train_worker
@@ -27,8 +27,10 @@ def trainer(job: Job, run: OpenRun, controller: Any) -> Any:
         ),
         torch_config=TorchConfig(backend="nccl" if workers.gpus else "gloo", timeout_s=300),
         run_config=RunConfig(
-            name="ray_train",
-            storage_path=run.folder.location,
+            # A new lineage is a new experiment to Ray Train: it must not restore an old one's state.
+            name=f"lineage-{run.lineage}",
+            storage_path=run.folder.storage.child("ray_train").location,
+            checkpoint_config=CheckpointConfig(num_to_keep=1),
             failure_config=FailureConfig(max_failures=workers.max_restarts),
         ),
     )

@@ -8,7 +8,7 @@ from absa.errors import AbsaError
 from absa.journal import newest_lineage, read_journal
 from absa.run_folder import RunFolder, discard, new_run, open_run, write_job
 from cluster.job import Job
-from cluster.report.build import write_report
+from cluster.report.write import write_report
 from cluster.views.view import View
 
 

@@ -56,7 +56,7 @@ def _compose(job: Job, controller: Any) -> Composed:
     except Exception:
         # The user's code, which would fail again in a restarted group.
         message = f"the task could not be set up:\\n{traceback.format_exc()}"
-        ray.get(controller.fail.remote(message, int(ExitCode.FAILED)))
+        ray.get(controller.fail.remote(message, int(ExitCode.TRAINING_FAILED)))
         raise
 
 
