@@ -34,11 +34,6 @@ class Pass:
         """Return the number of samples."""
         return self.num_groups * self.group_size
 
-    @property
-    def stop(self) -> int:
-        """Return the offset after the last sample."""
-        return self.start + self.size
-
 
 @lru_cache(maxsize=64)  # nearly every update of an epoch has the same size
 def cut_update(
