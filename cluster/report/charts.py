@@ -171,7 +171,10 @@ def _say(chart: Chart, series: Series, num_train: float | None) -> str:
 
 
 def position(point: Placed, num_train: float | None) -> str:
-    """Return where a record lies in samples, as an epoch where that is known."""
-    if num_train:
-        return f"epoch {show.epoch(point.samples / num_train)}"
-    return f"sample {show.count(point.samples)}"
+    """Return where a record lies in words: in epochs where their length is known."""
+    return f"{'epoch' if num_train else 'sample'} {place_value(point, num_train)}"
+
+
+def place_value(point: Placed, num_train: float | None) -> str:
+    """Return where a record lies: as an epoch where its length is known, else in samples."""
+    return show.epoch(point.samples / num_train) if num_train else show.count(point.samples)

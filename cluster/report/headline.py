@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from absa.events import Record
+from cluster.report.charts import position
 from cluster.report.history import Placed
 from cluster.views import number_format as show
 from cluster.views.fields import mapping, number, text
@@ -89,7 +90,7 @@ def _metric_numbers(
     best = number(mapping(ended or {}, "best_metrics"), name)
     if best is None and best_at is not None:
         best = number(_metrics([best_at]), name)
-    where = "" if best_at is None else _at(best_at, num_train)
+    where = "" if best_at is None else f"at {position(best_at, num_train)}"
     return [
         (f"final {name}", show.metric(name, number(final, name)), ""),
         (f"best {name}", show.metric(name, best), where),
@@ -98,12 +99,6 @@ def _metric_numbers(
 
 def _metrics(evaluations: Sequence[Placed]) -> Record:
     return dict(mapping(evaluations[0].record, "metrics")) if evaluations else {}
-
-
-def _at(point: Placed, num_train: float | None) -> str:
-    if num_train:
-        return f"at epoch {show.epoch(point.samples / num_train)}"
-    return f"at sample {show.count(point.samples)}"
 
 
 def _effort(points: Sequence[Placed], num_train: float | None) -> list[tuple[str, str, str]]:

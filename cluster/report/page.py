@@ -3,20 +3,17 @@
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 from string import Template
 
-from cluster.report.charts import FORMATS, Chart, position, summary
-from cluster.report.downsample import keep_extremes
+from cluster.report.charts import Chart, summary
 from cluster.report.happenings import MARKED, Happening
 from cluster.report.headline import Headline
 from cluster.report.history import Placed
-from cluster.views import number_format as show
+from cluster.report.tables import chart_table, events_table
 
-_TABLE_POINTS = 40
-"""Rows that a curve gets in the table beneath its chart."""
 _MAX_JOB = 100_000
 
 
@@ -39,8 +36,7 @@ def make_page(
         numbers="".join(_number(*one) for one in headline.numbers),
         axis="epochs" if headline.num_train else "samples",
         charts="".join(_figure(i, one, headline.num_train) for i, one in enumerate(charts)),
-        events=_events(rows, headline.num_train),
-        events_note=_left_out(left_out),
+        events=events_table(rows, headline.num_train, left_out),
         job=escape(job[:_MAX_JOB] + ("\n..." if len(job) > _MAX_JOB else "")),
         data=_json_in_html(_data(headline, charts, rows)),
     )
@@ -113,70 +109,6 @@ def _figure(index: int, chart: Chart, num_train: float | None) -> str:
  aria-describedby="summary-{index}"></div>
 <p class="summary" id="summary-{index}">{said}</p>
 <details><summary>Table<span class="hidden"> of {title}</span></summary>
-{_table(chart, num_train)}</details>
+{chart_table(chart, num_train)}</details>
 </figure>
 """
-
-
-def _table(chart: Chart, num_train: float | None) -> str:
-    kept = sorted({i for series in chart.series for i in _table_rows(series.values)})
-    form = FORMATS[chart.format]
-    head = ["epoch" if num_train else "samples", "time", *(one.label for one in chart.series)]
-    body = [
-        [
-            position(chart.rows[i], num_train).split(" ", 1)[1],
-            show.clock(chart.rows[i].seconds),
-            *("" if one.values[i] is None else form(one.values[i]) for one in chart.series),
-        ]
-        for i in kept
-    ]
-    return _html_table(chart.title, head, (_cells(row) for row in body))
-
-
-def _table_rows(values: Sequence[float | None]) -> list[int]:
-    known = [(i, value) for i, value in enumerate(values) if value is not None]
-    return [known[k][0] for k in keep_extremes([value for _, value in known], _TABLE_POINTS)]
-
-
-def _cells(texts: Iterable[str]) -> str:
-    return "<tr>" + "".join(f"<td>{escape(text)}</td>" for text in texts) + "</tr>\n"
-
-
-def _html_table(caption: str, head: Sequence[str], rows: Iterable[str]) -> str:
-    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
-        f'<table><caption class="hidden">{escape(caption)}</caption>'
-        f"<thead><tr>{heads}</tr></thead>\n<tbody>{''.join(rows)}</tbody></table></div>"
-    )
-
-
-def _events(rows: Sequence[Happening], num_train: float | None) -> str:
-    if not rows:
-        return "<p>Nothing was recorded.</p>"
-    lineages = len({row.at.lineage for row in rows}) > 1
-    position_name = "epoch" if num_train else "samples"
-    head = ["time", position_name, "update", *["lineage"] * lineages, "what", "details"]
-    return _html_table("Events", head, (_event(row, num_train, lineages=lineages) for row in rows))
-
-
-def _event(row: Happening, num_train: float | None, *, lineages: bool) -> str:
-    at = row.at
-    gone = "" if at.survives else ' class="abandoned"'
-    update = at.record.get("update")
-    shown = show.count(update) if isinstance(update, int) else show.MISSING
-    where = position(at, num_train).split(" ", 1)[1]
-    kind = f'<span class="kind {row.kind}">{row.kind}</span>'
-    note = "" if at.survives else " (abandoned: training went on from before it)"
-    texts = [show.clock(at.seconds), where, shown, *[str(at.lineage)] * lineages]
-    cells = (f"<td>{escape(text)}</td>" for text in texts)
-    return (
-        f"<tr{gone}>{''.join(cells)}<td>{kind}</td>"
-        f'<td class="details">{escape(row.text + note)}</td></tr>\n'
-    )
-
-
-def _left_out(left_out: int) -> str:
-    if not left_out:
-        return ""
-    return f"<p>{show.count(left_out)} more in the middle are in events.jsonl.</p>"

@@ -47,6 +47,7 @@
   const log = new Set([...data.charts.keys()].filter((index) => isWide(data.charts[index])));
   let zoom = null;
   let plots = [];
+  let pointedAt = null; // charts share their cursor; only this one explains its marks
   const scaled = (samples) => (data.numTrain ? samples / data.numTrain : samples);
   const xOf = (point) => (axis === "samples" ? scaled(point.samples) : point.seconds);
   const xsOf = (chart) => (axis === "samples" ? chart.samples.map(scaled) : chart.seconds);
@@ -99,7 +100,7 @@
 
   function showTip(plot, tip) {
     const left = plot.cursor.left;
-    const near = left == null || left < 0 ? [] : data.marks.filter(
+    const near = pointedAt !== plot.root.parentElement || left == null || left < 0 ? [] : data.marks.filter(
       (mark) => Math.abs(plot.valToPos(xOf(mark), "x") - left) <= NEAR);
     tip.hidden = near.length === 0;
     if (tip.hidden) return;
@@ -116,7 +117,10 @@
   }
 
   // ---- one chart
-  function nearestKnown(values, index) {
+  function nearestKnown(values, index, steps) {
+    if (steps) { // a level holds until the next point
+      while (index > 0 && values[index] == null) index--;
+    }
     for (let step = 0; step < values.length; step++) {
       if (values[index - step] != null) return index - step;
       if (values[index + step] != null) return index + step;
@@ -130,12 +134,18 @@
     plot.setLegend({ idxs: plot.data.map((values, i) => (i === 0 ? last : nearestKnown(values, last))) });
   }
 
+  // the next of 1, 2, 5, 10, ... at or below a positive number
+  function roundDown(v) {
+    const decade = 10 ** Math.floor(Math.log10(v));
+    return decade * [5, 2, 1].find((step) => step * decade <= v * 1.0001);
+  }
+
   function yScale(chart, index) {
     const known = chart.series.flatMap((one) => one.values.filter((v) => v != null));
     const positive = known.some((v) => v > 0);
     if (chart.scale === "log2" && known.every((v) => v > 0))
       return { distr: 3, log: 2, range: (_, low, high) => [2 ** Math.floor(Math.log2(low) - 0.01), 2 ** Math.ceil(Math.log2(high) + 0.01)] };
-    if (log.has(index) && positive) return { distr: 3, log: 10 };
+    if (log.has(index) && positive) return { distr: 3, log: 10, range: (_, low, high) => [roundDown(low), 1 / roundDown(1 / high)] };
     if (chart.format === "si") return { range: (_, low, high) => [Math.min(0, low), Math.max(high, 1) * 1.08] };
     if (chart.steps) return { range: (_, low, high) => [0, Math.max(1, Math.ceil(high)) + 1] };
     return {};
@@ -159,7 +169,7 @@
     const line = { stroke: colour("soft"), grid: { stroke: colour("grid"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
     const options = {
       width: Math.max(120, holder.clientWidth), height: HEIGHT, padding: [16, 14, 0, 0],
-      legend: { markers: { width: 2 } },
+      legend: { markers: { width: 2, dash: (_, i) => ["solid", "dashed", "dotted"][Math.max(0, i - 1) % 3] } },
       scales: { x: { time: false, range: () => zoom ?? full }, y: scale },
       axes: [
         { ...line, space: 64, size: 30, incrs: axis === "seconds" ? TIME_STEPS : undefined,
@@ -170,7 +180,7 @@
         value: (_, v) => (v == null ? "" : axis === "seconds" ? clock(v) : data.numTrain ? v.toFixed(2) : si(v)) }, ...seriesOf(chart)],
       cursor: {
         sync: { key: "absa", scales: ["x", null] }, drag: { x: true, y: false, setScale: false }, y: false,
-        dataIdx: (plot, i, at) => (i === 0 ? at : nearestKnown(plot.data[i], at)),
+        dataIdx: (plot, i, at) => (i === 0 ? at : nearestKnown(plot.data[i], at, chart.steps)),
         bind: { dblclick: () => () => { zoom = null; redrawAll(); return null; } },
       },
       hooks: {
@@ -232,6 +242,9 @@
     const width = Math.max(120, plot.root.parentElement.clientWidth);
     if (width !== plot.width) plot.setSize({ width, height: HEIGHT });
   })).observe(document.body);
+  for (const holder of document.querySelectorAll(".plot"))
+    for (const event of ["mouseover", "touchstart"])
+      holder.addEventListener(event, () => { pointedAt = holder; }, { capture: true, passive: true });
   repaint();
   document.documentElement.dataset.drawn = String(plots.length);
 })();
