@@ -83,8 +83,7 @@ class ProcessGroup:
 
     def start_sum(self, tensor: Tensor) -> Pending:
         """Begin an all-reduce."""
-        pending = dist.all_reduce(tensor, group=self.group, async_op=True)
-        assert pending is not None
+        pending: Pending = dist.all_reduce(tensor, group=self.group, async_op=True)
         return pending
 
     def broadcast(self, tensors: list[Tensor], source: int) -> None:

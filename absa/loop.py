@@ -256,6 +256,7 @@ class Loop:
 
     def _evaluate(self) -> bool:
         """Judge the model; return whether it is the best so far."""
+        self._observe()
         started_s = self._clock()
         self._metrics = evaluate(
             self._replica.task,
@@ -277,6 +278,8 @@ class Loop:
         return improved
 
     def _observe(self) -> None:
+        if self._window.num_updates == 0:
+            return
         settings, num_train = self._settings, len(self._replica.train)
         fraction, left_s = self._forecast()
         most_passes = passes_of_largest_share(

@@ -51,7 +51,9 @@ def compose(job: Job, device: torch.device) -> Composed:
     _check_batch(job, len(train))
     rules = _rules(job, len(train))
     torch.manual_seed(job.seed)
-    model = task.build_model().to(device)
+    model = task.build_model()
+    if isinstance(model, torch.nn.Module):
+        model = model.to(device)
     metric_names = _check_task(task, model, train, device)
     _check_target(job, metric_names)
     assert job.batch.bn_group is not None

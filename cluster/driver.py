@@ -101,7 +101,9 @@ def _as_error(failure: Failure) -> AbsaError:
 def _why(error: BaseException | None) -> str:
     if error is None:
         return "the workers ended without finishing the run; go on with --resume"
-    return f"the workers failed more often than workers.max_restarts allows; the last time:\n{error}"
+    return (
+        f"the workers failed more often than workers.max_restarts allows; the last time:\n{error}"
+    )
 
 
 @contextlib.contextmanager

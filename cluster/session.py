@@ -35,9 +35,7 @@ def train(job: Job, composed: Composed, folder: RunFolder, outside: Outside) -> 
         outside,
         start,
     )
-    return loop.train(
-        about | {"run": folder.name, "resumed_from": checkpoint}
-    )
+    return loop.train(about | {"run": folder.name, "resumed_from": checkpoint})
 
 
 def _agree(composed: Composed, collective: Collective) -> None:
