@@ -1,4 +1,4 @@
-"""How ranks talk to one another: one small protocol, the group is passed and never kept elsewhere."""
+"""How ranks talk to one another: a small protocol; the group is passed, never kept elsewhere."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol

@@ -18,7 +18,6 @@ from absa.evaluate import evaluate
 from absa.events import Record
 from absa.observe import Window
 from absa.optim.build import rescale_momentum
-from absa.progress import Progress
 from absa.run_state import RunState, gather
 from absa.schedules.learning_rate import LearningRate
 from absa.settings import Settings
@@ -139,6 +138,7 @@ class Loop:
         self._evaluated_at: int | None = None
         self._saved_at: int | None = None
         self._num_updates = 0
+        replica.model.train()
 
     def train(self, about: Record) -> Outcome:
         """Run to the end.
@@ -150,13 +150,16 @@ class Loop:
             DivergenceError: Too many updates in a row were not finite.
         """
         self._record("run_started", **about)
-        self._replica.model.train()
         reason = self._stop_reason(command=None)
         while reason is None:
-            before = self._progress.samples
-            self._update()
-            reason = self._boundary(before)
+            reason = self.step()
         return self._end(reason)
+
+    def step(self) -> EndReason | None:
+        """Make one update and stand at the boundary after it; return why the run ends, if so."""
+        before = self._progress.samples
+        self._update()
+        return self._boundary(before)
 
     def _update(self) -> None:
         """Make one update and take in whatever results have arrived."""

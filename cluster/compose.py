@@ -135,7 +135,8 @@ def _start(job: Job) -> RunState:
 def _check_batch(job: Job, num_train: int) -> None:
     if job.batch.initial > num_train:
         raise ConfigError(
-            f"{job.place('batch.initial')}: batch.initial is {job.batch.initial}, but the training data has {num_train} samples; "
+            f"{job.place('batch.initial')}: batch.initial is {job.batch.initial}, but the training "
+            f"data has {num_train} samples; "
             f"an update takes at most all of them: use 1 to {num_train}"
         )
 
@@ -143,6 +144,7 @@ def _check_batch(job: Job, num_train: int) -> None:
 def _check_target(job: Job, metric_names: tuple[str, ...]) -> None:
     if job.stop.target_accuracy is not None and "accuracy" not in metric_names:
         raise ConfigError(
-            f"{job.place('stop.target_accuracy')}: stop.target_accuracy is {job.stop.target_accuracy}, but the task's metrics are "
+            f"{job.place('stop.target_accuracy')}: stop.target_accuracy is "
+            f"{job.stop.target_accuracy}, but the task's metrics are "
             f"{', '.join(metric_names)}; it must measure 'accuracy'"
         )

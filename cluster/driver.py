@@ -21,7 +21,7 @@ POLL_S = 0.2
 """How often the driver asks for news: as often as rank 0 sends them."""
 
 
-class TrainingFailed(AbsaError):
+class TrainingFailedError(AbsaError):
     """The worker group failed for good."""
 
     exit_code = int(ExitCode.TRAINING_FAILED)
@@ -89,12 +89,12 @@ def _follow(fit: _Fit, controller: Any, view: View, interrupted: threading.Event
             asked = True
             ray.get(controller.command.remote(Command("interrupted", stop="interrupted")))
     if fit.error is not None or reason is None:
-        raise TrainingFailed(_why(fit.error))
+        raise TrainingFailedError(_why(fit.error))
     return exit_code(reason)
 
 
 def _as_error(failure: Failure) -> AbsaError:
-    error = InputError if failure.exit_code == ExitCode.BAD_INPUT else TrainingFailed
+    error = InputError if failure.exit_code == ExitCode.BAD_INPUT else TrainingFailedError
     return error(failure.message)
 
 

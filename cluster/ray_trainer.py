@@ -27,7 +27,7 @@ def trainer(job: Job, run: OpenRun, controller: Any) -> Any:
         ),
         torch_config=TorchConfig(backend="nccl" if workers.gpus else "gloo", timeout_s=300),
         run_config=RunConfig(
-            # A new lineage is a new experiment to Ray Train: it must not restore an old one's state.
+            # A new lineage is a new experiment: Ray Train must not restore an old one's state.
             name=f"lineage-{run.lineage}",
             storage_path=run.folder.storage.child("ray_train").location,
             checkpoint_config=CheckpointConfig(num_to_keep=1),
