@@ -65,6 +65,9 @@ class _NoLength(Dataset):
 
 
 class _Stream(IterableDataset):
+    def __len__(self):
+        return 3
+
     def __iter__(self):
         return iter(range(3))
 

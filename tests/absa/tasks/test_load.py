@@ -131,6 +131,17 @@ def test_missing_methods_are_named(here):
         load_task("my_tasks:Half", {})
 
 
+def test_a_folder_without_the_class_is_named(here):
+    (here / "folder").mkdir()
+    with pytest.raises(ConfigError, match=r"folder has no class Task; its classes: \(none\)"):
+        load_task("folder:Task", {})
+
+
+def test_what_is_not_written_in_python_is_refused(here):
+    with pytest.raises(ConfigError, match="builtins:int"):
+        load_task("builtins:int", {})
+
+
 def test_errors_of_the_users_own_code_keep_their_traceback(here):
     with pytest.raises(ValueError, match="by the user"):
         load_task("my_tasks:broken", {})
