@@ -116,8 +116,15 @@ _STAND_INS = {
 }
 
 
-# The reader in Python, not the one in C, which allocates whatever size a damaged file names.
+# The reader in Python, not the one in C, which allocates whatever size a damaged file names; one
+# opcode does so here too, and no published file has it.
 class _ArrayUnpickler(pickle._Unpickler):
+    dispatch = {  # noqa: RUF012 (as in the base class)
+        opcode: load
+        for opcode, load in pickle._Unpickler.dispatch.items()
+        if opcode != pickle.BYTEARRAY8[0]
+    }
+
     def __init__(self, content: bytes) -> None:
         super().__init__(io.BytesIO(content), encoding="bytes")
 

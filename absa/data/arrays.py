@@ -6,6 +6,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,18 @@ from numpy.typing import NDArray
 from absa.data.image_set import Split, make_split
 from absa.data.layout import Layout
 from absa.errors import DataError
+
+# What a damaged header raises in numpy, which parses it as a Python literal.
+_MALFORMED = (
+    ValueError,
+    EOFError,
+    SyntaxError,
+    TokenError,
+    TypeError,
+    OverflowError,
+    MemoryError,
+    RecursionError,
+)
 
 
 def map_array(path: Path) -> NDArray[np.generic]:
@@ -23,7 +36,7 @@ def map_array(path: Path) -> NDArray[np.generic]:
     """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, *_MALFORMED) as error:
         raise DataError(f"{path}: not a readable .npy file of numbers: {error}") from error
     if not isinstance(array, np.ndarray):
         array.close()

@@ -115,7 +115,7 @@ def _check_images(images: NDArray[np.generic], origin: Place) -> NDArray[np.uint
         )
     if images.size == 0:
         raise DataError(f"{origin}: holds no image (shape {images.shape})")
-    if images.ndim == 4 and images.shape[1] in (1, 3) and images.shape[3] > 4:
+    if images.ndim == 4 and images.shape[1] in (1, 3) and images.shape[2] == images.shape[3] > 4:
         raise DataError(
             f"{origin}: images have shape {images.shape}, which looks like channels first; store "
             "them as (n, height, width, channels)"

@@ -1,5 +1,6 @@
 """A public layout of a data set: its files, under the names they are known by, and their reader."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +24,9 @@ class Layout:
     read: Read
 
     def find(self, folder: Path) -> list[Path | None]:
-        """Return the path of each file in ``folder``, None where it is missing."""
+        """Return the path of each file in ``folder``, None where it is missing or out of reach."""
         return [
-            next((folder / name for name in names if (folder / name).is_file()), None)
+            next((folder / name for name in names if os.path.isfile(folder / name)), None)
             for names in self.files
         ]
 

@@ -4,7 +4,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import default_collate
+from torch.utils.data import IterableDataset, default_collate
 
 from absa.errors import TaskError
 from absa.task import Batch, Source
@@ -73,7 +73,7 @@ def as_source(dataset: object) -> Source:
     """
     if isinstance(dataset, Source):
         source: Source = dataset
-    elif isinstance(dataset, MapStyle):
+    elif isinstance(dataset, MapStyle) and not isinstance(dataset, IterableDataset):
         source = MapStyleSource(dataset)
     else:
         raise TaskError(

@@ -1,8 +1,8 @@
 """Finds a data set in its folder, whatever public layout it lies in."""
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from absa.data.arrays import ARRAYS
@@ -97,8 +97,8 @@ def _root(config: DataConfig) -> Path:
             f"data.name is {config.name}, but data.root is not set; set it, or the environment "
             f"variable {ROOT_VARIABLE}, to the folder that holds the data set"
         )
-    path = Path(root).expanduser()
-    if not path.is_dir():
+    path = Path(os.path.expanduser(root))
+    if not os.path.isdir(path):  # unlike Path.is_dir, no error where a parent is closed to us
         source = "data.root" if config.root else ROOT_VARIABLE
         raise DataError(f"{source} is {root}: there is no such folder")
     return path
@@ -109,7 +109,8 @@ def _find(
 ) -> tuple[Path, Layout, list[Path]]:
     """Return the first folder that holds a whole layout, the layout and its files."""
     incomplete: list[str] = []
-    for folder, layout in _candidates(root, folders, layouts):
+    for name_of_folder, layout in product(folders, layouts):
+        folder = root / name_of_folder
         files = layout.find(folder)
         present = [path for path in files if path is not None]
         if len(present) == len(files):
@@ -123,11 +124,3 @@ def _find(
     places = ", ".join(folder for folder in folders if folder != ".")
     within = f" and its folders {places}" if places else ""
     raise DataError(f"data set {name} is not in {root}{within}; expected there: {expected}{at}")
-
-
-def _candidates(
-    root: Path, folders: tuple[str, ...], layouts: tuple[Layout, ...]
-) -> Iterator[tuple[Path, Layout]]:
-    for folder in folders:
-        for layout in layouts:
-            yield root / folder, layout

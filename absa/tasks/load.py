@@ -34,12 +34,10 @@ def load_task(use: str, args: Mapping[str, Any]) -> Task:
     module = _import(module_name, use)
     make = getattr(module, name, None)
     if not callable(make):
-        callables = [
-            n for n, v in vars(module).items() if inspect.isclass(v) and v.__module__ == module_name
-        ]
+        origin = getattr(module, "__file__", None) or module_name
         raise ConfigError(
-            f"task.use is {use!r}, but {module.__file__} has no class {name}; its classes: "
-            f"{', '.join(callables) or '(none)'}"
+            f"task.use is {use!r}, but {origin} has no class {name}; its classes: "
+            f"{', '.join(_own_classes(module)) or '(none)'}"
         )
     _check_arguments(make, args, use)
     return _as_task(make(**args), use)
@@ -62,13 +60,24 @@ def _import(module_name: str, use: str) -> ModuleType:
         raise TaskError(_import_failed(module_name, use, error)) from error
 
 
+def _own_classes(module: ModuleType) -> list[str]:
+    members = vars(module).items()
+    return [n for n, v in members if inspect.isclass(v) and v.__module__ == module.__name__]
+
+
 def _import_failed(module_name: str, use: str, error: Exception) -> str:
     where = f" ({error.filename}, line {error.lineno})" if isinstance(error, SyntaxError) else ""
     return f"task.use is {use!r}, but importing {module_name} failed: {error}{where}"
 
 
 def _check_arguments(make: Callable[..., Any], args: Mapping[str, Any], use: str) -> None:
-    parameters = inspect.signature(make).parameters.values()
+    try:
+        parameters = inspect.signature(make).parameters.values()
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"task.use is {use!r}, whose arguments cannot be told ({error}); it must be a class or "
+            "function written in Python"
+        ) from error
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
     named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     allowed = [p.name for p in named]

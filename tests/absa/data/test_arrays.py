@@ -1,5 +1,8 @@
 """Folders of .npy files: mapped, never executed, refused by name."""
 
+import contextlib
+import random
+
 import numpy as np
 import pytest
 
@@ -42,6 +45,19 @@ def test_damaged_files_are_named(tmp_path, damage):
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(DataError, match=r"train_images\.npy"):
         map_array(path)
+
+
+def test_random_damage_to_the_header_is_refused_or_harmless(tmp_path):
+    path = tmp_path / "train_images.npy"
+    np.save(path, np.zeros((4, 8, 8), dtype=np.uint8))
+    whole, dice = path.read_bytes(), random.Random(0)
+    for _ in range(150):
+        content = bytearray(whole)
+        for _ in range(dice.randint(1, 4)):
+            content[dice.randrange(80)] = ord(dice.choice("()[]{}',:0123456789OVu<|if"))
+        path.write_bytes(content)
+        with contextlib.suppress(DataError):
+            map_array(path)
 
 
 def test_archives_are_refused(tmp_path):
