@@ -172,7 +172,7 @@ def _export(run: str, output: Path | None) -> int:
 def _report(run: str) -> int:
     from absa.run_folder import open_run
 
-    from cluster.report.build import write_report
+    from cluster.report.write import write_report
 
     typer.echo(write_report(open_run(run, _default_storage()).location))
     return ExitCode.FINISHED

@@ -17,6 +17,9 @@ from absa.optim.config import OptimizerConfig
 from absa.schedules.config import ScheduleConfig
 from absa.stop import StopConfig
 
+MAX_BATCH = 2**31
+"""Samples in the first batch: far more than any data set has; bounds the search for divisors."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _TASK = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 
@@ -89,8 +92,6 @@ class Places:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Places)
-
-    __hash__ = None  # type: ignore[assignment]
 
 
 class Job(Section):
@@ -171,7 +172,13 @@ def fill_defaults(job: Job) -> Job:
     )
 
 
+def divisors(number: int) -> list[int]:
+    """Return the divisors of a positive number, ascending; in sqrt(number) steps."""
+    lower = [d for d in range(1, math.isqrt(number) + 1) if number % d == 0]
+    return sorted({divisor for d in lower for divisor in (d, number // d)})
+
+
 def _default_group(initial: int, share: int) -> int:
-    lower = (d for d in range(1, math.isqrt(initial) + 1) if initial % d == 0)
-    divisors = {divisor for d in lower for divisor in (d, initial // d)}
-    return max((d for d in divisors if 2 <= d <= share), default=initial)
+    if initial > MAX_BATCH:
+        return initial
+    return max((d for d in divisors(initial) if 2 <= d <= share), default=initial)

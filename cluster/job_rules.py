@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from absa.errors import ConfigError
 from absa.stop import total_samples
-from cluster.job import Job, fill_defaults
+from cluster.job import MAX_BATCH, Job, divisors, fill_defaults
 from cluster.show_value import show
 
 
@@ -98,6 +98,8 @@ def _batch(job: Job) -> Iterator[Problem]:
     batch = job.batch
     assert batch.max is not None
     assert batch.micro is not None
+    if batch.initial > MAX_BATCH:
+        yield Problem(("batch.initial",), f"{{0}} must be at most {MAX_BATCH}")
     if batch.max < batch.initial:
         yield Problem(("batch.max", "batch.initial"), "{0} must be at least {1}")
     elif batch.micro > batch.max:
@@ -112,6 +114,8 @@ def _bn_group(job: Job) -> Iterator[Problem]:
     assert batch.micro is not None
     assert batch.bn_group is not None
     group = batch.bn_group
+    if batch.initial > MAX_BATCH:
+        return
     if batch.initial % group:
         near = _nearest_divisors(batch.initial, group)
         yield Problem(
@@ -130,9 +134,9 @@ def _bn_group(job: Job) -> Iterator[Problem]:
 
 def _nearest_divisors(number: int, wanted: int) -> str:
     """Return the divisors of ``number`` next to ``wanted``, as text."""
-    below = next((d for d in range(min(wanted, number), 0, -1) if number % d == 0), 1)
-    above = next((d for d in range(wanted, number) if number % d == 0), number)
-    return str(below) if below == above else f"{below} or {above}"
+    every = divisors(number)
+    near = [max(d for d in every if d <= wanted), *[d for d in every if d > wanted][:1]]
+    return " or ".join(map(str, near))
 
 
 def _workers(job: Job) -> Iterator[Problem]:

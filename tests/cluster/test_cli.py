@@ -1,6 +1,6 @@
 import json
 import sys
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import yaml
@@ -70,14 +70,36 @@ def test_options_reach_the_training(training, tmp_path):
     path = tmp_path / "job.yaml"
     path.write_text("seed: 5")
 
-    runner.invoke(
-        app,
-        ["train", str(path), "--local", "--json", "--resume", "R"]
-        + ["--set", "batch.max=128", "--set", "seed=6"],
-    )
+    options = ["--local", "--json", "--resume", "R", "--set", "batch.max=128", "--set", "seed=6"]
+    runner.invoke(app, ["train", str(path), *options])
 
     ((kind, job, resume, view),) = training.calls
     assert (kind, job.batch.max, job.seed, resume, view.json) == ("local", 128, 6, "R", True)
+
+
+def test_a_run_goes_on_with_its_own_job(training, monkeypatch):
+    asked = []
+
+    class FakeFolder:
+        location = "/runs/old-1"
+        storage = SimpleNamespace(read=lambda name: b"name: old\nseed: 7\n")
+
+    def open_run(reference, storage):
+        asked.append((reference, storage))
+        return FakeFolder
+
+    module = ModuleType("absa.run_folder")
+    vars(module).update(open_run=open_run, JOB_FILE="job.yaml")
+    monkeypatch.setitem(sys.modules, "absa.run_folder", module)
+
+    options = ["--set", "storage=/runs", "--set", "stop.epochs=90"]
+    result = runner.invoke(app, ["train", "--resume", "latest", *options])
+
+    assert result.exit_code == 0, result.stderr
+    ((_, job, resume, _),) = training.calls
+    assert asked == [("latest", "/runs")]
+    assert (job.name, job.seed, job.stop.epochs, resume) == ("old", 7, 90, "latest")
+    assert job.place("seed") == "/runs/old-1/job.yaml:2"
 
 
 @pytest.mark.parametrize("code", [ExitCode.TRAINING_FAILED, ExitCode.INTERRUPTED])

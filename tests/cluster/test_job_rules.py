@@ -68,6 +68,10 @@ def refusal(text: str, *overrides: str) -> str:
             "refuses two workers on one GPU",
         ),
         (
+            f"batch: {{initial: {2**62}, bn_group: 3}}",
+            f"job.yaml:1: batch.initial = {2**62} must be at most {2**31}",
+        ),
+        (
             "seed: 1\nstop: {}",
             "job.yaml:2: stop has no rule, the run would never end: set one of stop.epochs, "
             "stop.updates, stop.samples, stop.time_s, stop.target_accuracy",
@@ -80,8 +84,8 @@ def test_an_impossible_combination_names_both_keys_values_and_lines(text, messag
 
 def test_an_override_is_named_where_it_breaks_a_rule():
     assert refusal("batch:\n  initial: 64", "batch.max=32") == (
-        "--set batch.max=32: batch.max = 32 must be at least batch.initial = 64 (job.yaml:1)"
-    ).replace("yaml:1", "yaml:2")
+        "--set batch.max=32: batch.max = 32 must be at least batch.initial = 64 (job.yaml:2)"
+    )
 
 
 @pytest.mark.parametrize(

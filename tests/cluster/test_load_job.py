@@ -1,3 +1,6 @@
+import re
+from importlib import resources
+
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -32,6 +35,22 @@ def test_the_default_job_names_every_section_and_has_no_problem():
     resolve(job)
 
 
+def test_the_default_job_file_explains_every_key():
+    text = resources.files("cluster").joinpath("default_job.yaml").read_text()
+    schema = Job.model_json_schema()
+    sections = [schema, *schema["$defs"].values()]
+    names = {name for section in sections for name in section.get("properties", {})}
+
+    assert names - set(re.findall(r"^ *(?:# +)?(\w+):", text, re.MULTILINE)) == set()
+
+
+@pytest.mark.parametrize(
+    "change", ["optimizer.name=adamw", "optimizer.name=lars", "model.name=mlp", "data.name=cifar10"]
+)
+def test_one_override_of_the_default_job_is_enough(change):
+    resolve(load_job(None, [change]))
+
+
 def test_a_file_is_read_and_overridden(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("batch: {initial: 32}\noptimizer: {lr: 1e-3}\n")
@@ -62,6 +81,11 @@ def test_a_job_is_named_after_its_file(tmp_path):
         ("seed: 1", ["seed"], "--set seed: must be key.path=value, such as batch.initial=64"),
         ("seed: 1", ["=1"], "--set =1: must be key.path=value, such as batch.initial=64"),
         ("seed: 1", ["a..b=1"], "--set a..b=1: must be key.path=value, such as batch.initial=64"),
+        (
+            "seed: 1",
+            ["a." * 999 + "a=1"],
+            f"--set {'a.' * 28}a...: must be key.path=value, such as batch.initial=64",
+        ),
         ("seed: 1", ["seed.x=1"], "--set seed.x=1: seed.x lies in a value that has no keys"),
         ("seed: 1", ["seed=-1"], "--set seed=-1: seed must be an integer at least 0, not -1"),
         ("seed: 1", ["seed="], "--set seed=: seed must be an integer at least 0, not nothing"),
