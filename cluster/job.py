@@ -6,7 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, PrivateAttr
+from pydantic import (
+    AfterValidator,
+    Field,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from absa.batch import BatchConfig
 from absa.checkpoint_config import CheckpointConfig
@@ -121,6 +127,13 @@ class Job(Section):
     cluster: ClusterConfig = ClusterConfig()
 
     _places: Places = PrivateAttr(default_factory=Places)
+
+    @model_serializer(mode="wrap")
+    def _without_unread(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out the sections that a task replaces: set beside one, they are refused."""
+        data: dict[str, Any] = write(self)
+        unread = () if self.task is None else ("data", "model")
+        return {key: value for key, value in data.items() if key not in unread}
 
     def place(self, path: str) -> str:
         """Return where the value at ``path`` was written, to begin a message with.

@@ -137,7 +137,7 @@ def test_resolving_a_job_made_in_python_checks_it_too():
         resolve(job)
 
 
-@pytest.mark.parametrize("stop", ["samples: 999", "updates: 15"])
+@pytest.mark.parametrize("stop", ["samples: 999", "updates: 15", "updates: 15\n  epochs: 20"])
 def test_a_warm_up_longer_than_the_training_is_found_when_the_data_is_there(stop):
     job = resolve(parse(f"schedule: {{warmup: {{epochs: 10}}}}\nstop:\n  {stop}"))
 

@@ -197,6 +197,14 @@ def test_data_set_beside_a_task_would_not_be_read():
     )
 
 
+def test_a_job_with_a_task_survives_as_plain_data():
+    job = resolve(parse("task: {use: a:B}"))
+
+    assert not {"data", "model"} & job.model_dump().keys()
+    assert Job.model_validate(job.model_dump()) == job
+    assert resolve(Job.model_validate(job.model_dump(mode="json"))) == job
+
+
 def test_places_lead_to_the_line_the_override_or_the_nearest_section():
     job = parse("batch:\n  initial: 8\nworkers: {min: 2}\n", "batch.max=16")
 
