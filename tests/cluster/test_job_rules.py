@@ -142,7 +142,9 @@ def test_a_warm_up_longer_than_the_training_is_found_when_the_data_is_there(stop
     job = resolve(parse(f"schedule: {{warmup: {{epochs: 10}}}}\nstop:\n  {stop}"))
 
     check_with_data(job, num_train=96)
-    with pytest.raises(ConfigError, match=r"^job.yaml:1: schedule.warmup.epochs = 10.0 is longer"):
+    with pytest.raises(
+        ConfigError, match=r"^job.yaml:1: schedule.warmup.epochs = 10.0 of 100 samples"
+    ):
         check_with_data(job, num_train=100)
 
 
