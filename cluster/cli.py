@@ -171,6 +171,7 @@ def _export(run: str, output: Path | None) -> int:
 
 def _report(run: str) -> int:
     from absa.run_folder import open_run
+
     from cluster.report.write import write_report
 
     typer.echo(write_report(open_run(run, _default_storage()).location))

@@ -6,7 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, PrivateAttr
+from pydantic import (
+    AfterValidator,
+    Field,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from absa.batch import BatchConfig
 from absa.checkpoint_config import CheckpointConfig
@@ -16,6 +22,9 @@ from absa.models.config import ModelConfig
 from absa.optim.config import OptimizerConfig
 from absa.schedules.config import ScheduleConfig
 from absa.stop import StopConfig
+
+MAX_BATCH = 2**31
+"""Samples in the first batch: far more than any data set has; bounds the search for divisors."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _TASK = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
@@ -92,8 +101,6 @@ class Places:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Places)
 
-    __hash__ = None  # type: ignore[assignment]
-
 
 class Job(Section):
     """Everything a run needs to know."""
@@ -122,6 +129,13 @@ class Job(Section):
     cluster: ClusterConfig = ClusterConfig()
 
     _places: Places = PrivateAttr(default_factory=Places)
+
+    @model_serializer(mode="wrap")
+    def _without_unread(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out the sections that a task replaces: set beside one, they are refused."""
+        data: dict[str, Any] = write(self)
+        unread = () if self.task is None else ("data", "model")
+        return {key: value for key, value in data.items() if key not in unread}
 
     def place(self, path: str) -> str:
         """Return where the value at ``path`` was written, to begin a message with.
@@ -173,7 +187,13 @@ def fill_defaults(job: Job) -> Job:
     )
 
 
+def divisors(number: int) -> list[int]:
+    """Return the divisors of a positive number, ascending; in sqrt(number) steps."""
+    lower = [d for d in range(1, math.isqrt(number) + 1) if number % d == 0]
+    return sorted({divisor for d in lower for divisor in (d, number // d)})
+
+
 def _default_group(initial: int, share: int) -> int:
-    lower = (d for d in range(1, math.isqrt(initial) + 1) if initial % d == 0)
-    divisors = {divisor for d in lower for divisor in (d, initial // d)}
-    return max((d for d in divisors if 2 <= d <= share), default=initial)
+    if initial > MAX_BATCH:
+        return initial
+    return max((d for d in divisors(initial) if 2 <= d <= share), default=initial)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cluster.job_yaml import Draft, Finding, Mark, read_yaml
+from cluster.job_yaml import MAX_DEPTH, Draft, Finding, Mark, read_yaml
 from cluster.show_value import Keys, shorten
 
 
@@ -19,7 +19,7 @@ def override(draft: Draft, text: str) -> Keys:
     place = f"--set {shorten(text)}"
     path, equals, value_text = text.partition("=")
     keys: Keys = tuple(path.strip().split("."))
-    if not equals or not all(keys):
+    if not equals or not all(keys) or len(keys) > MAX_DEPTH:
         message = f"{place}: must be key.path=value, such as batch.initial=64"
         draft.findings.append(Finding((), message))
         return ()

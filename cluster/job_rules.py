@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from absa.errors import ConfigError
-from absa.stop import total_samples
-from cluster.job import Job, fill_defaults
+from cluster.job import MAX_BATCH, Job, divisors, fill_defaults
 from cluster.show_value import show
 
 
@@ -50,20 +49,16 @@ def check_with_data(job: Job, num_train: int) -> None:
     Raises:
         ConfigError: The warm-up is longer than the training.
     """
-    warmup = job.schedule.warmup
-    total = total_samples(job.stop, num_train)
-    if job.stop.updates is not None:
-        most = job.stop.updates * (job.batch.max or job.batch.initial)
-        total = most if total is None else min(total, most)
-    if warmup.kind == "none" or total is None or warmup.epochs * num_train <= total:
-        return
-    limits = ("epochs", "samples", "updates")
-    given = tuple(f"stop.{name}" for name in limits if getattr(job.stop, name) is not None)
-    text = (
-        f"{{0}} is longer than the training: {{1}} ends it after at most {total} samples, which "
-        f"are {total / num_train:.3g} epochs of {num_train}"
-    )
-    _raise_if(job, [Problem(("schedule.warmup.epochs", *given), text)])
+    warmup, stop = job.schedule.warmup, job.stop
+    ends: dict[str, float | None] = {
+        "stop.epochs": stop.epochs and stop.epochs * num_train,
+        "stop.samples": stop.samples,
+        "stop.updates": stop.updates and stop.updates * (job.batch.max or job.batch.initial),
+    }
+    for path, end in ends.items():
+        if warmup.kind != "none" and end is not None and warmup.epochs * num_train > end:
+            text = f"{{0}} of {num_train} samples is longer than the training: {{1}} ends it before"
+            _raise_if(job, [Problem(("schedule.warmup.epochs", path), text)])
 
 
 def render(job: Job, problem: Problem) -> str:
@@ -98,6 +93,8 @@ def _batch(job: Job) -> Iterator[Problem]:
     batch = job.batch
     assert batch.max is not None
     assert batch.micro is not None
+    if batch.initial > MAX_BATCH:
+        yield Problem(("batch.initial",), f"{{0}} must be at most {MAX_BATCH}")
     if batch.max < batch.initial:
         yield Problem(("batch.max", "batch.initial"), "{0} must be at least {1}")
     elif batch.micro > batch.max:
@@ -112,6 +109,8 @@ def _bn_group(job: Job) -> Iterator[Problem]:
     assert batch.micro is not None
     assert batch.bn_group is not None
     group = batch.bn_group
+    if batch.initial > MAX_BATCH:
+        return
     if batch.initial % group:
         near = _nearest_divisors(batch.initial, group)
         yield Problem(
@@ -130,9 +129,9 @@ def _bn_group(job: Job) -> Iterator[Problem]:
 
 def _nearest_divisors(number: int, wanted: int) -> str:
     """Return the divisors of ``number`` next to ``wanted``, as text."""
-    below = next((d for d in range(min(wanted, number), 0, -1) if number % d == 0), 1)
-    above = next((d for d in range(wanted, number) if number % d == 0), number)
-    return str(below) if below == above else f"{below} or {above}"
+    every = divisors(number)
+    near = [max(d for d in every if d <= wanted), *[d for d in every if d > wanted][:1]]
+    return " or ".join(map(str, near))
 
 
 def _workers(job: Job) -> Iterator[Problem]:

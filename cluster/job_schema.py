@@ -1,6 +1,6 @@
 """What is allowed at a key path, in words: read off the schema of the configuration."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -27,9 +27,7 @@ def allowed(schema: Schema, data: Any, keys: Keys) -> str:
         data: What the user wrote; it picks the form of a section that has several.
         keys: The path.
     """
-    texts = [_in_words(form, schema) for form in _forms_at(schema, data, keys)]
-    texts.sort(key=lambda text: text == "null")
-    return " or ".join(dict.fromkeys(texts)) or "nothing"
+    return _all_in_words(_forms_at(schema, data, keys), schema)
 
 
 def keys_at(schema: Schema, data: Any, keys: Keys) -> list[str]:
@@ -92,7 +90,7 @@ def _fits(form: Schema, data: Mapping[str, Any]) -> bool:
 
 
 def _children(form: Schema, key: str | int) -> Iterator[Schema]:
-    if isinstance(key, int):
+    if isinstance(key, int) and form.get("type") == "array":
         prefix = form.get("prefixItems", [])
         yield from [prefix[key]] if key < len(prefix) else [form.get("items") or {}]
     elif key in form.get("properties", {}):
@@ -108,24 +106,39 @@ def _inside(data: Any, key: str | int) -> Any:
         return None
 
 
+def _all_in_words(forms: Iterable[Schema], root: Schema) -> str:
+    """Return alternatives in words, fixed values gathered, null last."""
+    every = list(forms)
+    values = [value for form in every for value in form.get("enum", [form.get("const")])]
+    fixed = [str(value) for value in dict.fromkeys(values) if value is not None]
+    texts = [_in_words(form, root) for form in every if not {"enum", "const"} & form.keys()]
+    if fixed:
+        texts.append(f"one of {', '.join(fixed)}" if len(fixed) > 1 else fixed[0])
+    texts.sort(key=lambda text: text == "null")
+    return " or ".join(dict.fromkeys(texts)) or "nothing"
+
+
 def _in_words(form: Schema, root: Schema) -> str:
-    if "const" in form:
-        return str(form["const"])
-    if "enum" in form:
-        return "one of " + ", ".join(map(str, form["enum"]))
     kind = form.get("type")
     if kind == "object":
         keys = ", ".join(form.get("properties", {}))
         return f"a section with the keys {keys}" if keys else "a mapping (key: value)"
     if kind == "array":
-        each = " or ".join(_in_words(item, root) for item in _forms(form.get("items", {}), root))
-        return f"a list, each item {each}"
+        return _list_in_words(form, root)
     if kind == "string":
         return "text that is not empty" if form.get("minLength") else "text"
     if kind in _TYPES:
         bounds = [f"{words} {form[word]}" for word, words in _BOUNDS.items() if word in form]
         return " ".join([_TYPES[kind], " and ".join(bounds)]).strip()
     return str(kind or "any value")
+
+
+def _list_in_words(form: Schema, root: Schema) -> str:
+    items = form.get("prefixItems") or [form.get("items", {})]
+    each = dict.fromkeys(_all_in_words(_forms(item, root), root) for item in items)
+    size = f"of {len(items)} items" if "prefixItems" in form else "that is not empty"
+    sized = "prefixItems" in form or form.get("minItems")
+    return f"a list {size}: {', '.join(each)}" if sized else f"a list: {', '.join(each)}"
 
 
 def _paths(node: Schema, root: Schema, keys: Keys, depth: int) -> Iterator[Keys]:

@@ -115,6 +115,15 @@ for _tag, _form, _first in _PLAIN_FORMS:
         _class.add_implicit_resolver(_tag, re.compile(rf"(?:{_form})\Z"), _firsts)
 
 
+def _represent_text(dumper: _PlainDumper, text: str) -> yaml.ScalarNode:
+    # PyYAML writes a key that holds a line break in a form that reads back as another key.
+    style = None if text.isprintable() else '"'
+    return dumper.represent_scalar(_STR, text, style)
+
+
+_PlainDumper.add_representer(str, _represent_text)
+
+
 def write_yaml(data: Any) -> str:
     """Return plain data as YAML that `read_yaml` reads back as the same data."""
     return yaml.dump(

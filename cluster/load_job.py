@@ -71,9 +71,8 @@ def dump_job(job: Job) -> str:
     Raises:
         ConfigError: A value is not plain data and has no YAML form.
     """
-    unread = set() if job.task is None else {"data", "model"}
     try:
-        return write_yaml(job.model_dump(mode="json", exclude=unread))
+        return write_yaml(job.model_dump(mode="json"))
     except ValueError as error:
         raise ConfigError(f"the job cannot be written as YAML: {error}") from error
 

@@ -32,7 +32,8 @@ def exit_code_of(command: Callable[[], int], *, json_lines: bool = False) -> int
         traceback.print_exc()
         message, code = _unforeseen(error), ExitCode.INTERNAL_ERROR
     if json_lines:
-        print(json.dumps({"event": "error", "message": message, "exit_code": code}), flush=True)
+        record = {"event": "error", "message": message, "exit_code": code}
+        print(json.dumps(record, separators=(",", ":")), flush=True)
     print(error_block(message, shutil.get_terminal_size().columns), file=sys.stderr)
     return code
 

@@ -1,6 +1,7 @@
 """From plain data with marks to a configuration section, with one message for each problem."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from json import dumps
@@ -17,6 +18,9 @@ S = TypeVar("S", bound=Section)
 
 _WORDS = {"yes": True, "on": True, "no": False, "off": False}
 """What YAML 1.1 took for booleans; read as such only where a boolean must stand."""
+
+_NO_FORM = ("union_tag_not_found", "union_tag_invalid")
+"""Errors of a section that has several forms, chosen by one of its keys."""
 
 
 def validate(model: type[S], draft: Draft, file: str) -> tuple[S | None, list[Finding]]:
@@ -90,8 +94,10 @@ def _keys(data: Any, error: Any) -> Keys:
         ):
             keys.append(step)
             data = data[step]
-    if error["type"] == "missing":
+    if _lacks_key(error):
         keys.append(error["loc"][-1])
+    if error["type"] in _NO_FORM:
+        keys.append(error["ctx"]["discriminator"].strip("'"))
     return tuple(keys)
 
 
@@ -104,7 +110,12 @@ def _inside(data: Any, keys: Sequence[str | int]) -> Any:
 def _faulty(error: Any, data: Any) -> Keys:
     """Return what to leave out so that the rest can be checked."""
     keys = _keys(data, error)
-    return keys[:-1] if error["type"] == "missing" else keys
+    return keys[:-1] if _lacks_key(error) or error["type"] in _NO_FORM else keys
+
+
+def _lacks_key(error: Any) -> bool:
+    """Return whether a section lacks a key; the items of a list that is too short are no keys."""
+    return error["type"] == "missing" and isinstance(error["loc"][-1], str)
 
 
 def _without(data: Any, paths: Sequence[Keys]) -> Any:
@@ -132,20 +143,32 @@ class _Places:
 
 
 def _message(schema: Schema, places: _Places, keys: Keys, error: Any) -> str:
-    data, kind, value = places.draft.data, error["type"], error["input"]
-    where = places(keys)
-    path = show_path(keys)
+    data, kind = places.draft.data, error["type"]
+    where, path = places(keys), show_path(keys)
     if kind == "extra_forbidden":
-        meant = suggestion(schema, data, keys)
-        hint = f"; did you mean {meant}?" if meant else ""
-        names = ", ".join(keys_at(schema, data, keys[:-1]))
-        section = f"in {show_path(keys[:-1])}" if keys[:-1] else "at the top"
-        text = f"{path}: unknown key (value {show(value)}){hint}"
-        return f"{where}: {text}\n    allowed {section}: {names}"
-    if kind == "missing":
+        return f"{where}: {path}: {_unknown(schema, data, keys)}"
+    if _lacks_key(error) or kind == "union_tag_not_found":
         return f"{where}: {path} is missing: it must be {allowed(schema, data, keys)}"
+    value = _inside(data, keys)
     if kind in ("value_error", "assertion_error"):
         reason = str(error["ctx"]["error"])
-        shown = "" if isinstance(value, dict) else f" = {show(value)}"
-        return f"{where}: {path}{shown}: {reason}"
+        if isinstance(value, dict):
+            return f"{places(_named(reason, value, keys))}: {path}: {reason}"
+        return f"{where}: {path} = {show(value)}: {reason}"
     return f"{where}: {path} must be {allowed(schema, data, keys)}, not {show(value)}"
+
+
+def _unknown(schema: Schema, data: Any, keys: Keys) -> str:
+    section = keys[:-1]
+    meant = suggestion(schema, data, keys)
+    hint = f"; did you mean {meant}?" if meant else ""
+    where = f"in {show_path(section)}" if section else "at the top"
+    names = ", ".join(keys_at(schema, data, section))
+    value = show(_inside(data, keys))
+    return f"unknown key (value {value}){hint}\n    allowed {where}: {names}"
+
+
+def _named(reason: str, section: Mapping[str, Any], keys: Keys) -> Keys:
+    """Return the first key of a section that a reason names: its line says more."""
+    named = [word for word in re.findall(r"\w+", reason) if word in section]
+    return (*keys, *named[:1])
