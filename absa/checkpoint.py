@@ -178,7 +178,8 @@ def folders(folder: Storage) -> list[str]:
 
 def newest(folder: Storage) -> str | None:
     """Return the checkpoint that was saved last, or None; it may be damaged, loading says so."""
-    return (checkpoint_names(folder) or [None])[-1]
+    names = checkpoint_names(folder)
+    return names[-1] if names else None
 
 
 def _write(here: Storage, name: str, chunks: Iterable[Chunk]) -> FileDigest:
