@@ -2,6 +2,7 @@ import json
 import math
 import os
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,14 @@ from absa.storage import LocalStorage
 JOB = {"name": "digits", "seed": 0, "batch": {"initial": 64}}
 ABOUT = {"lineage": 0, "best_metric": 0.5}
 NAME = checkpoint_name(7)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _fast_disk() -> Iterator[None]:
+    """Waiting for the disk proves nothing here and takes most of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
 
 
 @pytest.fixture

@@ -1,9 +1,10 @@
 import itertools
+import os
 import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,14 @@ from absa.errors import CheckpointError
 from absa.retention import prune
 from absa.state import StateTree
 from absa.storage import Chunk, LocalStorage
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _fast_disk() -> Iterator[None]:
+    """Waiting for the disk proves nothing here and takes most of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
 
 
 def tree(value: float) -> StateTree:
@@ -92,6 +101,7 @@ def save_and_die_at(folder, update, point):
             calls += 1
             return real(*args)
         return call
+    os.fsync = lambda descriptor: None
     for name in ("write", "fsync", "replace", "mkdir"):
         setattr(os, name, dying(getattr(os, name)))
     save_checkpoint(folder, checkpoint_name(update), tree, {}, {})

@@ -1,9 +1,11 @@
 import json
 import math
+import os
 import resource
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,14 @@ VALUES = st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow
 RECORDS = st.lists(
     st.dictionaries(st.text().filter(lambda key: key != "lineage"), VALUES, max_size=3), max_size=4
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _fast_disk() -> Iterator[None]:
+    """Waiting for the disk proves nothing here and takes most of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
 
 
 @pytest.fixture

@@ -18,14 +18,14 @@ from absa.state import StateTree
 from absa.storage import open_storage
 
 SERVER = """
-import logging, sys
+import logging, os, sys
 from moto.server import ThreadedMotoServer
 logging.disable()
 server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
 server.start()
 print(server.get_host_and_port()[1], flush=True)
 sys.stdin.read()
-server.stop()
+os._exit(0)
 """
 
 

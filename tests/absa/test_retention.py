@@ -1,6 +1,7 @@
 import math
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,14 @@ from absa.storage import LocalStorage
 
 EMPTY = StateTree({}, {})
 METRICS = st.none() | st.floats(0, 1).map(lambda x: round(x, 1)) | st.just(math.nan)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _fast_disk() -> Iterator[None]:
+    """Waiting for the disk proves nothing here and takes most of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
 
 
 def save(folder: LocalStorage, name: str, metric: object = None) -> None:

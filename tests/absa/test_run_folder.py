@@ -1,3 +1,5 @@
+import os
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -8,6 +10,14 @@ from absa.errors import CheckpointError, ConfigError
 from absa.journal import open_journal
 from absa.run_folder import _new_id, discard, new_run, open_run, read_job, write_job
 from absa.state import StateTree
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _fast_disk() -> Iterator[None]:
+    """Waiting for the disk proves nothing here and takes most of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
 
 
 @pytest.fixture
@@ -83,6 +93,14 @@ def test_a_missing_run_says_what_was_looked_for_and_what_is_there(storage: str) 
     with pytest.raises(CheckpointError, match=r"no run 'nope'.* and 2 more") as error:
         open_run("nope", storage)
     assert names[-1] in str(error.value)
+
+
+def test_no_reference_is_no_run_even_beside_a_job_file(
+    storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started(storage)
+    (tmp_path / "job.yaml").write_text("{}")
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(CheckpointError, match=r"no run ''"):
         open_run("", storage)
 
