@@ -67,6 +67,27 @@ def test_a_full_disk_leaves_the_earlier_checkpoints_and_no_rubbish(
     assert len(list(tmp_path.rglob("*.*"))) == 4
 
 
+class Unheard(Failing):
+    """A `Storage` whose answer to a manifest's write gets lost on the way back."""
+
+    def child(self, name: str) -> "Unheard":
+        return Unheard(self._inner.child(name), self._room)
+
+    def write(self, name: str, chunks: Iterable[Chunk]) -> None:
+        self._inner.write(name, chunks)
+        if name == "manifest.json":
+            raise CheckpointError("the connection broke")
+
+
+@pytest.mark.parametrize("update", [1, 2])
+def test_a_save_that_came_through_although_it_failed_is_whole(tmp_path: Path, update: int) -> None:
+    folder = LocalStorage(tmp_path)
+    save_checkpoint(folder, checkpoint_name(1), tree(1.0), {}, {})
+    with pytest.raises(CheckpointError, match="the connection broke"):
+        save_checkpoint(Unheard(folder, []), checkpoint_name(update), tree(2.0), {}, {})
+    assert load_checkpoint(folder, checkpoint_name(update))[0].values == {"value": 2.0}
+
+
 def test_a_real_limit_on_file_size_is_explained(tmp_path: Path) -> None:
     folder = LocalStorage(tmp_path)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)

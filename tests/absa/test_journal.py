@@ -126,7 +126,7 @@ def test_a_writer_that_was_replaced_is_refused(folder: LocalStorage) -> None:
     append(folder, 2, "b")
 
 
-@pytest.mark.parametrize("lineage", [None, "0", 1.0])
+@pytest.mark.parametrize("lineage", [None, "0", 1.0, True])
 def test_a_record_needs_a_lineage(folder: LocalStorage, lineage) -> None:
     with open_journal(folder, 0) as journal, pytest.raises(TypeError, match="integer lineage"):
         journal.append({"lineage": lineage})
