@@ -1,6 +1,7 @@
 """Writing checkpoints while training goes on."""
 
 from collections.abc import Callable, Mapping
+from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
@@ -57,8 +58,10 @@ class BackgroundWriter:
         Raises:
             CheckpointError: The save failed.
         """
-        pending, self._pending = self._pending, None
-        if pending is not None:
+        if self._pending is not None:
+            # Still pending if Ctrl-C ends the waiting: the failure must not be lost with it.
+            futures.wait([self._pending])
+            pending, self._pending = self._pending, None
             pending.result()
 
     def __enter__(self) -> "BackgroundWriter":
@@ -70,15 +73,14 @@ class BackgroundWriter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        try:
-            self.wait()
-        except Exception as failure:
-            # What ended the block is what the user must see first; this must not replace it.
-            if error is None:
-                raise
-            error.add_note(f"Besides, a checkpoint could not be written: {failure}")
-        finally:
-            self._executor.shutdown()
+        self._executor.shutdown()
+        failure = self._pending.exception() if self._pending is not None else None
+        if failure is None:
+            return
+        if error is None:
+            raise failure
+        # What ended the block is what the user must see first; this must not replace it.
+        error.add_note(f"Besides, a checkpoint could not be written: {failure}")
 
     def _save(
         self, name: str, snapshot: StateTree, job: Mapping[str, Any], about: Mapping[str, Json]

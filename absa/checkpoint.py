@@ -9,7 +9,7 @@ import hashlib
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -89,9 +89,9 @@ def save_checkpoint(
         manifest = Manifest(files, dict(tree.kinds), dtypes, dict(about), seconds)
         here.write(MANIFEST_FILE, [seal_manifest(manifest)])
     except BaseException:
-        _clean(here, lambda found: token in found)
+        _clean(here, token)
         raise
-    _clean(here, lambda found: token not in found and found != MANIFEST_FILE)
+    _clean(here, token)
     return _info(name, manifest)
 
 
@@ -178,7 +178,8 @@ def folders(folder: Storage) -> list[str]:
 
 def newest(folder: Storage) -> str | None:
     """Return the checkpoint that was saved last, or None; it may be damaged, loading says so."""
-    return (checkpoint_names(folder) or [None])[-1]
+    names = checkpoint_names(folder)
+    return names[-1] if names else None
 
 
 def _write(here: Storage, name: str, chunks: Iterable[Chunk]) -> FileDigest:
@@ -211,12 +212,17 @@ def _info(name: str, manifest: Manifest) -> CheckpointInfo:
     return CheckpointInfo(name, num_bytes, manifest.seconds, manifest.about)
 
 
-def _clean(here: Storage, unwanted: Callable[[str], bool]) -> None:
-    # A file that no manifest names does no harm: failing to remove it must not fail a save, nor
-    # hide why a save failed.
+def _clean(here: Storage, token: str) -> None:
+    """Remove the files that the manifest there does not name.
+
+    A failed save asks the manifest too: its write may have come through and only the answer not.
+    A file that no manifest names does no harm, so failing to remove it is no failure.
+    """
     with suppress(CheckpointError):
-        for name in here.entries():
-            if unwanted(name):
+        found = here.entries()
+        switched = MANIFEST_FILE in found and token.encode() in here.read(MANIFEST_FILE)
+        for name in found:
+            if name != MANIFEST_FILE and (token in name) != switched:
                 here.remove(name)
 
 

@@ -2,7 +2,7 @@
 
 JSON has no tuple and no number that is not finite; they are written as ``{"$tuple": [...]}`` and
 ``{"$float": "nan" | "inf" | "-inf"}``. Finite floats are written with as many digits as bring them
-back exactly, integers in full.
+back exactly, integers in full. A key of the caller's that starts with "$" gets one more.
 """
 
 import json
@@ -17,7 +17,7 @@ def dump_exact(value: Json) -> bytes:
     """Return ``value`` as one strict JSON document in ASCII.
 
     Raises:
-        CheckpointError: Something in it is no plain value, or a key is no text or starts with "$".
+        CheckpointError: Something in it is no plain value, or a key is no text.
     """
     try:
         return json.dumps(_tagged(value, ""), allow_nan=False).encode()
@@ -57,11 +57,12 @@ def _tagged(value: Json, where: str) -> Json:
 
 
 def _key(key: object, where: str) -> str:
-    if not isinstance(key, str) or key.startswith("$"):
+    if not isinstance(key, str):
         raise CheckpointError(
-            f"the key {key!r} at {where.lstrip('.') or 'the top'} must be text not starting with $"
+            f"the key {key!r} at {where.lstrip('.') or 'the top'} is a {type(key).__name__}, "
+            "must be text"
         )
-    return key
+    return f"${key}" if key.startswith("$") else key
 
 
 def _untagged(value: Json) -> Json:
@@ -73,6 +74,7 @@ def _untagged(value: Json) -> Json:
         return tuple(_untagged(v) for v in value["$tuple"])
     if value.keys() == {"$float"} and value["$float"] in ("nan", "inf", "-inf"):
         return float(value["$float"])
-    if any(key.startswith("$") for key in value):
-        raise ValueError(f"unknown tag in {sorted(value)[:3]}")
-    return {key: _untagged(v) for key, v in value.items()}
+    unknown = [key for key in value if key.startswith("$") and not key.startswith("$$")]
+    if unknown:
+        raise ValueError(f"unknown tag {unknown[0]!r}")
+    return {k[1:] if k.startswith("$$") else k: _untagged(v) for k, v in value.items()}

@@ -60,7 +60,7 @@ class Journal:
                 been replaced; or the line cannot be written.
         """
         lineage = record.get("lineage")
-        if not isinstance(lineage, int):
+        if type(lineage) is not int:
             raise TypeError(f"a record needs an integer lineage, got {lineage!r}")
         line = json.dumps(_finite(record), allow_nan=False).encode() + b"\n"
         with self._turn:

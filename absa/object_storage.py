@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from absa.errors import ConfigError
 from absa.storage import Chunk, explained, plain_name
@@ -22,20 +22,20 @@ class ObjectStorage:
 
     Args:
         filesystem: A ``pyarrow.fs.FileSystem``.
-        path: Bucket and prefix, without a slash at the end.
-        scheme: ``s3`` or ``gs``.
+        path: Bucket and prefix as the file system takes them, without a slash at the end.
+        url: The same as a URL.
         query: What follows ``?`` in the URL.
     """
 
     filesystem: Any
     path: str
-    scheme: str
+    url: str
     query: str = ""
 
     @property
     def location(self) -> str:
         """The URL of the prefix."""
-        return f"{self.scheme}://{self.path}" + (f"?{self.query}" if self.query else "")
+        return f"{self.url}?{self.query}" if self.query else self.url
 
     def create(self) -> bool:
         """Write the prefix's marker, which also proves that the bucket is there and writable."""
@@ -47,8 +47,8 @@ class ObjectStorage:
 
     def child(self, name: str) -> "ObjectStorage":
         """Return the prefix ``name`` under this one."""
-        path = f"{self.path}/{plain_name(name)}"
-        return ObjectStorage(self.filesystem, path, self.scheme, self.query)
+        path, url = f"{self.path}/{plain_name(name)}", f"{self.url}/{name}"
+        return ObjectStorage(self.filesystem, path, url, self.query)
 
     def entries(self) -> dict[str, int | None]:
         """Return name -> size, None for a prefix."""
@@ -59,7 +59,7 @@ class ObjectStorage:
     def read(self, name: str) -> bytes:
         """Return the content of an object."""
         path = f"{self.path}/{plain_name(name)}"
-        with explained("read", f"{self.scheme}://{path}"):
+        with explained("read", f"{self.url}/{name}"):
             with self.filesystem.open_input_stream(path) as stream:
                 data: bytes = stream.read()
             return data
@@ -67,7 +67,7 @@ class ObjectStorage:
     def write(self, name: str, chunks: Iterable[Chunk]) -> None:
         """Upload an object, in parts as the chunks come."""
         path = f"{self.path}/{plain_name(name)}"
-        with explained("write", f"{self.scheme}://{path}"):
+        with explained("write", f"{self.url}/{name}"):
             stream = self.filesystem.open_output_stream(path)
             try:
                 for chunk in chunks:
@@ -83,7 +83,7 @@ class ObjectStorage:
     def remove(self, name: str) -> None:
         """Remove an object, or everything under a prefix."""
         path = f"{self.path}/{plain_name(name)}"
-        with explained("remove", f"{self.scheme}://{path}"), suppress(FileNotFoundError):
+        with explained("remove", f"{self.url}/{name}"), suppress(FileNotFoundError):
             info = self.filesystem.get_file_info(path)
             if info.is_file:
                 self.filesystem.delete_file(path)
@@ -119,16 +119,16 @@ def open_object_storage(url: str) -> ObjectStorage:
         from pyarrow.fs import FileSystem
     except ImportError as cause:
         raise ConfigError(f"storage: {url!r} needs pyarrow; pip install pyarrow") from cause
-    path = f"{parts.netloc}{parts.path}".rstrip("/")
+    root = f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
     try:
         with explained("open", url, ConfigError):
-            filesystem, _ = FileSystem.from_uri(f"{parts.scheme}://{path}{_options(parts)}")
+            filesystem, path = FileSystem.from_uri(f"{root}{_options(parts)}")
     except ValueError as cause:
         raise ConfigError(f"storage: {url!r} is not understood: {cause}") from cause
-    return ObjectStorage(filesystem, path, parts.scheme, parts.query)
+    return ObjectStorage(filesystem, path.rstrip("/"), root, parts.query)
 
 
-def _options(parts: Any) -> str:
+def _options(parts: SplitResult) -> str:
     options = [parts.query] if parts.query else []
     if parts.scheme == "gs" and "retry_limit_seconds=" not in parts.query:
         options.append(f"retry_limit_seconds={GCS_RETRY_LIMIT_S}")

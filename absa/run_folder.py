@@ -91,7 +91,7 @@ def open_run(reference: str, storage: str) -> RunFolder:
     Raises:
         CheckpointError: There is no such run, or there are several.
     """
-    if "/" in reference or (Path(reference) / JOB_FILE).is_file():
+    if "/" in reference or (reference and (Path(reference) / JOB_FILE).is_file()):
         return _run_at(reference)
     root = open_storage(storage)
     names = _run_names(root)

@@ -4,6 +4,7 @@ import errno
 import os
 import secrets
 import shutil
+import textwrap
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -168,7 +169,9 @@ def explained(
     try:
         yield
     except OSError as cause:
-        reason = cause.strerror or " ".join(str(cause).split()) or type(cause).__name__
+        # Object stores pack pages of retry history into their messages.
+        text = textwrap.shorten(str(cause), 300, placeholder=" ...")
+        reason = cause.strerror or text or type(cause).__name__
         raise error(f"cannot {doing} {location}: {reason}{_advice(cause)}") from cause
 
 

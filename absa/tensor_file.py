@@ -131,6 +131,8 @@ def _check_dense(name: str, tensor: Tensor) -> None:
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
         kind = "meta" if tensor.is_meta else "quantized" if tensor.is_quantized else tensor.layout
         raise CheckpointError(f"tensor {name!r} is {kind}; only dense tensors can be saved")
+    if name == "__metadata__":
+        raise CheckpointError("a tensor cannot be called __metadata__ in a safetensors file")
     if sys.byteorder != "little":
         raise CheckpointError("tensors can be saved on little-endian machines only")
 
