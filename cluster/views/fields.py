@@ -1,7 +1,6 @@
 """Read one field of a record, which may be missing, null or not of the type it should have."""
 
 import math
-import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,10 +34,6 @@ def printable(raw: str) -> str:
     Names and reasons come from outside: an escape sequence in one must not move the cursor, and a
     line break must not fake a line of ours.
     """
-    shown = (" " if c.isspace() else c for c in raw if c.isspace() or not _is_control(c))
-    return " ".join("".join(shown).split())
-
-
-def _is_control(character: str) -> bool:
-    # Cf holds the marks that reverse the direction of text, Cs are halves of a broken character.
-    return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn")
+    if not raw.isprintable():
+        raw = "".join(c if c.isprintable() else " " if c.isspace() else "" for c in raw)
+    return " ".join(raw.split())
