@@ -8,6 +8,8 @@ from typing import Any
 def number(record: Mapping[str, Any], key: str) -> float | None:
     """Return the field as a finite number, or None."""
     value = record.get(key)
+    if type(value) is float:  # nearly always, and a report asks for millions
+        return value if math.isfinite(value) else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:

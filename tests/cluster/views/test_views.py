@@ -223,6 +223,14 @@ def test_each_record_is_one_strict_json_line() -> None:
     }
 
 
+def test_a_program_gets_every_record(capsys: pytest.CaptureFixture[str]) -> None:
+    with closing(make_view(json=True)) as view:
+        for update in range(3000):
+            view({"event": "observation", "update": update})
+    lines = capsys.readouterr().out.splitlines()
+    assert [json.loads(line)["update"] for line in lines] == list(range(3000))
+
+
 def test_prints_of_others_stay_out_of_the_json(capsys: pytest.CaptureFixture[str]) -> None:
     with closing(make_view(json=True)) as view:
         view({"event": "phase"})
