@@ -92,7 +92,11 @@ def _metric_numbers(
         best = number(_metrics([best_at]), name)
     where = "" if best_at is None else f"at {position(best_at, num_train)}"
     return [
-        (f"final {printable(name)}", show.metric(name, number(final, name)), ""),
+        (
+            f"{'last' if ended is None else 'final'} {printable(name)}",
+            show.metric(name, number(final, name)),
+            "",
+        ),
         (f"best {printable(name)}", show.metric(name, best), where),
     ]
 

@@ -90,6 +90,12 @@ def test_licence_of_what_is_embedded_travels_with_it(page: Page) -> None:
     assert "Copyright (c) 2022 Leon Sorokin" in page.html
 
 
+def test_first_table_row_and_last_are_the_ends_of_the_curve(page: Page) -> None:
+    accuracy = page.html.split('<div class="scroll"')[2]
+    assert "<td>1.0</td><td>0:01</td><td>41.11 %</td>" in accuracy
+    assert "<td>60.0</td><td>0:37</td>" in accuracy
+
+
 def test_headline_settings_and_events_are_told(page: Page) -> None:
     for word in ("98.61 %", "99.17 %", "570", "86,220", "60.0 epochs", "all epochs done"):
         assert word in page.text
