@@ -39,12 +39,13 @@ def happenings(placed: Sequence[Placed]) -> tuple[list[Happening], int]:
 
     Of each kind the first 50 and the last 150 stay.
     """
-    rows = [row for one in placed for row in _row(one)]
+    shown = [(one, _kind(one)) for one in placed if one.record.get("event") not in _NO_ROW]
     by_kind: dict[Kind, list[int]] = {}
-    for index, row in enumerate(rows):
-        by_kind.setdefault(row.kind, []).append(index)
+    for index, (_, kind) in enumerate(shown):
+        by_kind.setdefault(kind, []).append(index)
     kept = sorted(i for indices in by_kind.values() for i in _ends(indices))
-    return [rows[i] for i in kept], len(rows) - len(kept)
+    rows = [Happening(kind, _words(one), one) for one, kind in (shown[i] for i in kept)]
+    return rows, len(shown) - len(rows)
 
 
 def _ends(indices: list[int]) -> list[int]:
@@ -53,16 +54,14 @@ def _ends(indices: list[int]) -> list[int]:
     return indices[:_FIRST] + indices[-_LAST:]
 
 
-def _row(one: Placed) -> list[Happening]:
+def _words(one: Placed) -> str:
+    note = describe(one.record)
+    words = "" if note is None else note.text
+    return words if len(words) <= _MAX_TEXT else words[:_MAX_TEXT] + " ..."
+
+
+def _kind(one: Placed) -> Kind:
     event = one.record.get("event")
-    note = None if event in _NO_ROW else describe(one.record)
-    if note is None:
-        return []
-    text = note.text if len(note.text) <= _MAX_TEXT else note.text[:_MAX_TEXT] + " ..."
-    return [Happening(_kind(event, one), text, one)]
-
-
-def _kind(event: object, one: Placed) -> Kind:
     if event == "run_started":
         return "resumed" if one.record.get("resumed_from") or one.lineage else "started"
     return _KINDS.get(event, "other") if isinstance(event, str) else "other"

@@ -9,7 +9,7 @@ from absa.events import Record
 from cluster.report.charts import position
 from cluster.report.history import Placed
 from cluster.views import number_format as show
-from cluster.views.fields import mapping, number, text
+from cluster.views.fields import mapping, number, printable, text
 from cluster.views.note import main_metric, stop_words
 
 State = Literal["done", "stopped", "failed", "open"]
@@ -92,8 +92,12 @@ def _metric_numbers(
         best = number(_metrics([best_at]), name)
     where = "" if best_at is None else f"at {position(best_at, num_train)}"
     return [
-        (f"final {name}", show.metric(name, number(final, name)), ""),
-        (f"best {name}", show.metric(name, best), where),
+        (
+            f"{'last' if ended is None else 'final'} {printable(name)}",
+            show.metric(name, number(final, name)),
+            "",
+        ),
+        (f"best {printable(name)}", show.metric(name, best), where),
     ]
 
 

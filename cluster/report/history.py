@@ -18,7 +18,7 @@ from absa.events import Record
 from cluster.views.fields import number
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Placed:
     """A record and where it lies."""
 

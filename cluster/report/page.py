@@ -22,8 +22,9 @@ def make_page(
 ) -> str:
     """Return the report as one HTML document that loads nothing and runs only our own script."""
     style = _asset("vendor/uPlot.min.css") + _asset("report.css")
-    licence = _asset("vendor/uPlot.LICENSE.txt").replace("*/", "* /")
-    script = f"/*\n{licence}\n*/\n{_asset('vendor/uPlot.iife.min.js')}\n{_asset('report.js')}"
+    # the first of them is a comment: the licence goes wherever the code goes
+    scripts = ("vendor/uPlot.LICENSE.js", "vendor/uPlot.iife.min.js", "report.js")
+    script = "\n".join(_asset(name) for name in scripts)
     return Template(_asset("report.html.template")).substitute(
         style=style,
         script=script,
@@ -35,7 +36,8 @@ def make_page(
         state_words=escape(headline.state_words),
         numbers="".join(_number(*one) for one in headline.numbers),
         axis="epochs" if headline.num_train else "samples",
-        charts="".join(_figure(i, one, headline.num_train) for i, one in enumerate(charts)),
+        charts="".join(_figure(i, one, headline.num_train) for i, one in enumerate(charts))
+        or "<p>Nothing has been measured yet.</p>",
         events=events_table(rows, headline.num_train, left_out),
         job=escape(job[:_MAX_JOB] + ("\n..." if len(job) > _MAX_JOB else "")),
         data=_json_in_html(_data(headline, charts, rows)),

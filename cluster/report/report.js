@@ -1,7 +1,7 @@
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const HEIGHT = 220, NEAR = 9, MAX_MARK_GAP = 2;
+  const HEIGHT = 220, PAPER_WIDTH = 310, NEAR = 9, MAX_MARK_GAP = 2;
   const KINDS = { settings: "settings change", skipped: "skipped update", fault: "fault", resumed: "resume" };
   const DASHES = [[], [7, 4], [2, 3], [10, 3, 2, 3], [4, 2], [1, 2]];
 
@@ -46,6 +46,7 @@
   let axis = "samples";
   const log = new Set([...data.charts.keys()].filter((index) => isWide(data.charts[index])));
   let zoom = null;
+  let printing = false;
   let plots = [];
   let pointedAt = null; // charts share their cursor; only this one explains its marks
   const scaled = (samples) => (data.numTrain ? samples / data.numTrain : samples);
@@ -160,6 +161,9 @@
     }));
   }
 
+  // half of a sheet: nothing says how wide the page will be on paper
+  const widthOf = (holder) => (printing ? PAPER_WIDTH : Math.max(120, holder.clientWidth));
+
   function draw(chart, index) {
     const holder = document.getElementById(`plot-${index}`);
     holder.replaceChildren();
@@ -168,7 +172,7 @@
     const full = fullRange(), scale = yScale(chart, index);
     const line = { stroke: colour("soft"), grid: { stroke: colour("grid"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
     const options = {
-      width: Math.max(120, holder.clientWidth), height: HEIGHT, padding: [16, 14, 0, 0],
+      width: widthOf(holder), height: HEIGHT, padding: [16, 14, 0, 0],
       legend: { markers: { width: 2, dash: (_, i) => ["solid", "dashed", "dotted"][Math.max(0, i - 1) % 3] } },
       scales: { x: { time: false, range: () => zoom ?? full }, y: scale },
       axes: [
@@ -236,10 +240,14 @@
     });
   }
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
-  for (const [event, printing] of [["beforeprint", true], ["afterprint", false]])
-    window.addEventListener(event, () => { document.documentElement.classList.toggle("printing", printing); repaint(); });
+  for (const [event, begins] of [["beforeprint", true], ["afterprint", false]])
+    window.addEventListener(event, () => {
+      printing = begins;
+      document.documentElement.classList.toggle("printing", printing);
+      repaint();
+    });
   new ResizeObserver(() => plots.forEach((plot) => {
-    const width = Math.max(120, plot.root.parentElement.clientWidth);
+    const width = widthOf(plot.root.parentElement);
     if (width !== plot.width) plot.setSize({ width, height: HEIGHT });
   })).observe(document.body);
   for (const holder of document.querySelectorAll(".plot"))

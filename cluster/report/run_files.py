@@ -52,6 +52,9 @@ def write_page(run_folder: str | os.PathLike[str], page: str) -> str:
     """Write the report whole or not at all, and return where it lies."""
     path = Path(run_folder) / REPORT
     unfinished = path.with_name(f".{REPORT}.{os.getpid()}")
-    unfinished.write_text(page, "utf-8")
-    unfinished.replace(path)
+    try:
+        unfinished.write_text(page, "utf-8")
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
     return str(path)

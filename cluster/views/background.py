@@ -6,21 +6,23 @@ from threading import Thread
 from absa.events import Record
 from cluster.views.view import View
 
-_BACKLOG = 256
-"""More waiting records than this mean that the reader does not keep up."""
-
 
 class BackgroundView:
     """Hands records to another view in a thread of its own.
 
     Args:
-        view: Takes every record but observations that come while it is far behind: a later one
-            says all that they would have.
-        patience_s: How long `close` waits for a reader that does not keep up.
+        view: Shows the records.
+        backlog: Observations that come while more records than this are waiting are dropped: a
+            later one says all that they would have. None: nothing is ever dropped.
+        patience_s: How long `close` waits for a reader that does not keep up; None: as long as it
+            takes.
     """
 
-    def __init__(self, view: View, *, patience_s: float = 5.0) -> None:
+    def __init__(
+        self, view: View, *, backlog: int | None = 256, patience_s: float | None = 5.0
+    ) -> None:
         self._view = view
+        self._backlog = backlog
         self._patience_s = patience_s
         self._waiting: SimpleQueue[Record | None] = SimpleQueue()
         self._thread = Thread(target=self._show, name="absa-view", daemon=True)
@@ -30,9 +32,9 @@ class BackgroundView:
         """Take the record and return at once."""
         if not self._thread.is_alive():
             return
-        if record.get("event") == "observation" and self._waiting.qsize() > _BACKLOG:
-            return
-        self._waiting.put(record)
+        behind = self._backlog is not None and self._waiting.qsize() > self._backlog
+        if not (behind and record.get("event") == "observation"):
+            self._waiting.put(record)
 
     def close(self) -> None:
         """Show what is waiting, and close the view."""

@@ -33,7 +33,7 @@ class Block:
         width = max(1, min(options.max_width - 1, _WIDEST))
         plain = options.ascii_only
         lines = [self._head(console, width, plain=plain)]
-        if self.progress.update is not None and self.progress.num_train is not None:
+        if self.progress.update is not None:
             lines += _grid(_cells(self.progress), width)
         for line in lines:
             line.truncate(width, overflow="crop" if plain else "ellipsis")
@@ -45,7 +45,7 @@ class Block:
         turning = Text("*") if plain else self._spinner.render(console.get_time())
         spinner = turning if isinstance(turning, Text) else Text("*")
         spinner.append(" ", style="default")
-        if p.phase is not None or p.num_train is None:
+        if p.phase is not None or p.update is None:
             return spinner.append(p.phase or "starting", style="default")
         if p.fraction is None:
             return spinner.append(f"training, {show.clock(p.elapsed_s)} so far", style="default")

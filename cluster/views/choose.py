@@ -12,7 +12,9 @@ from cluster.views.view import View
 
 
 def make_view(*, json: bool) -> View:
-    """Return the view for the standard output; it never blocks and outlives its reader.
+    """Return the view for the standard output; it never holds up training and outlives its reader.
+
+    Close it, also after an error: until then lines may be waiting, and a terminal has no cursor.
 
     Args:
         json: One JSON line per record, for programs; else a live view on a terminal and plain
@@ -20,7 +22,7 @@ def make_view(*, json: bool) -> View:
     """
     if json:
         # A program gets every record, and the end waits until it has read them.
-        return JsonView(sys.stdout)
+        return BackgroundView(JsonView(sys.stdout), backlog=None, patience_s=None)
     return BackgroundView(RichView(sys.stdout) if _is_live(sys.stdout) else LineView(sys.stdout))
 
 

@@ -1,7 +1,6 @@
 """Read one field of a record, which may be missing, null or not of the type it should have."""
 
 import math
-import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +8,8 @@ from typing import Any
 def number(record: Mapping[str, Any], key: str) -> float | None:
     """Return the field as a finite number, or None."""
     value = record.get(key)
+    if type(value) is float:  # nearly always, and a report asks for millions
+        return value if math.isfinite(value) else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -35,10 +36,6 @@ def printable(raw: str) -> str:
     Names and reasons come from outside: an escape sequence in one must not move the cursor, and a
     line break must not fake a line of ours.
     """
-    shown = (" " if c.isspace() else c for c in raw if c.isspace() or not _is_control(c))
-    return " ".join("".join(shown).split())
-
-
-def _is_control(character: str) -> bool:
-    # Cf holds the marks that reverse the direction of text, Cs are halves of a broken character.
-    return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn")
+    if not raw.isprintable():
+        raw = "".join(c if c.isprintable() else " " if c.isspace() else "" for c in raw)
+    return " ".join(raw.split())

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from absa.events import Record
-from cluster.views.fields import mapping, number, text
+from cluster.views.fields import mapping, number, printable, text
 from cluster.views.note import main_metric
 
 
@@ -128,8 +128,15 @@ def _evaluate(progress: Progress, record: Record) -> Progress:
     value = None if name is None else number(metrics, name)
     first = progress.best is None
     return _update(
-        progress, metric=name, last=value, best=value if first or record.get("best") else None
+        progress,
+        metric=_label(name),
+        last=value,
+        best=value if first or record.get("best") else None,
     )
+
+
+def _label(name: str | None) -> str | None:
+    return None if name is None else printable(name) or None
 
 
 def _end(progress: Progress, record: Record) -> Progress:
@@ -141,7 +148,7 @@ def _end(progress: Progress, record: Record) -> Progress:
         seconds=number(record, "seconds"),
         skipped=number(record, "skipped"),
         checkpoint=text(record, "checkpoint"),
-        metric=name,
+        metric=_label(name),
         last=None if name is None else number(metrics, name),
         best=None if name is None else number(best, name),
     )
