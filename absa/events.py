@@ -14,11 +14,14 @@ observation     loss (mean over the samples since the last observation), gradien
 evaluation      metrics (object: name -> number), seconds, best (bool: best so far)
 checkpoint      checkpoint (its name), seconds (writing, in the background), bytes, best (bool)
 update_skipped  reason, consecutive (non-finite updates in a row)
-settings        what changed (object: name -> [old, new]), reason
+settings        changed (object: name -> [old, new]), reason
 fault           what, detail
 run_ended       reason ("epochs", "updates", "samples", "time", "target", "interrupted",
                 "diverged"), metrics (last evaluation), best_metrics, seconds, skipped, checkpoint
                 (name of the last one or null)
+
+Views also take two records that are no part of the journal: phase (text: what the driver is busy
+with) and run_folder (path; report: where it lies, or null).
 """
 
 from typing import Any, Protocol

@@ -133,32 +133,9 @@ def discard(run: RunFolder) -> bool:
     return True
 
 
-def write_job(run: RunFolder, job: Mapping[str, Any]) -> None:
-    """Write the resolved job; from then on the folder is a run.
-
-    Raises:
-        ConfigError: Something in the job is no plain value.
-    """
-    try:
-        text = yaml.safe_dump(dict(job), sort_keys=False, allow_unicode=True)
-    except yaml.YAMLError as cause:
-        raise ConfigError(f"the job cannot be written as YAML: {cause}") from cause
-    run.storage.write(JOB_FILE, [text.encode()])
-
-
-def read_job(run: RunFolder) -> dict[str, Any]:
-    """Return the resolved job as it was written.
-
-    Raises:
-        CheckpointError: It is missing or no YAML mapping.
-    """
-    try:
-        job = yaml.safe_load(run.storage.read(JOB_FILE))
-    except (yaml.YAMLError, UnicodeDecodeError) as cause:
-        raise CheckpointError(f"{run.location}/{JOB_FILE} is damaged: {cause}") from cause
-    if not isinstance(job, dict):
-        raise CheckpointError(f"{run.location}/{JOB_FILE} is damaged: it holds no mapping")
-    return job
+def write_job(run: RunFolder, job: str) -> None:
+    """Write the resolved job, as YAML; from then on the folder is a run."""
+    run.storage.write(JOB_FILE, [job.encode()])
 
 
 def _new_id(now: datetime) -> str:

@@ -1,5 +1,6 @@
 """The state tree: everything that evolves, with the rule by which each part moves."""
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -35,4 +36,4 @@ class StateTree:
 def clone_to_host(tree: StateTree) -> StateTree:
     """Return a copy on the host that later updates cannot change."""
     tensors = {name: t.detach().to("cpu", copy=True) for name, t in tree.tensors.items()}
-    return StateTree(tensors, dict(tree.values), dict(tree.kinds))
+    return StateTree(tensors, copy.deepcopy(dict(tree.values)), dict(tree.kinds))

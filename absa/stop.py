@@ -13,7 +13,7 @@ StopReason = Literal["epochs", "updates", "samples", "time", "target"]
 class StopConfig(Section):
     """The run ends at whichever limit is reached first; at least one is needed."""
 
-    epochs: float | None = Field(None, gt=0)
+    epochs: float | None = Field(None, gt=0, le=1e6)
     updates: int | None = Field(None, gt=0)
     samples: int | None = Field(None, gt=0)
     time_s: float | None = Field(None, gt=0)

@@ -107,7 +107,7 @@ class Job(Section):
 
     name: Annotated[str, AfterValidator(_folder_name)] = "run"
     """Begins the name of the run's folder; default: the name of the job file."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     task: TaskConfig | None = None
     """Default: image classification with the ``data`` and ``model`` sections."""
     data: DataConfig = DataConfig()
