@@ -9,12 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from absa.models.build import build_model
     from absa.models.config import ModelConfig
-    from absa.models.ghost_batch_norm import (
-        GhostBatchNorm,
-        batch_norms,
-        convert_batch_norm,
-        revert_batch_norm,
-    )
+    from absa.models.conversion import convert_batch_norm, revert_batch_norm
+    from absa.models.ghost_batch_norm import GhostBatchNorm, batch_norms
     from absa.models.running_statistics import RunningStatistics, statistics_ignored
 
 __all__ = [
@@ -31,12 +27,8 @@ __all__ = [
 _HOMES = {
     "build": ("build_model",),
     "config": ("ModelConfig",),
-    "ghost_batch_norm": (
-        "GhostBatchNorm",
-        "batch_norms",
-        "convert_batch_norm",
-        "revert_batch_norm",
-    ),
+    "conversion": ("convert_batch_norm", "revert_batch_norm"),
+    "ghost_batch_norm": ("GhostBatchNorm", "batch_norms"),
     "running_statistics": ("RunningStatistics", "statistics_ignored"),
 }
 

@@ -1,7 +1,7 @@
 """Batch normalisation whose statistics are taken over a fixed number of samples."""
 
-import warnings
-from typing import Any, TypeVar, cast
+from operator import index
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,21 +11,36 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from absa.errors import ConfigError, TaskError
 
-AnyModule = TypeVar("AnyModule", bound=nn.Module)
-
 
 class PendingGroups:
     """What the groups of an unfinished update have contributed to one module's running statistics.
 
+    There are two stores, and what is pending is both of them. The average is kept by the kernel
+    itself at no cost, with its count in Python. A graph that is recorded once and replayed
+    (``torch.compile``, CUDA graphs) would freeze that count, so it adds to sums and counts there.
+
     Args:
-        average: Average over the groups so far of their mean (row 0) and unbiased variance (row 1).
-            All zero while there are none.
+        average: Average over groups of their mean (row 0) and unbiased variance (row 1).
+        sums: The same for other groups, summed.
+        count: Number of groups in ``sums``. All three are zero at first.
     """
 
-    def __init__(self, average: Float[Tensor, "2 c"]) -> None:
+    def __init__(
+        self, average: Float[Tensor, "2 c"], sums: Float[Tensor, "2 c"], count: Float[Tensor, ""]
+    ) -> None:
         self.average = average
         self.mean, self.var = average.unbind()
         self.num_groups = 0
+        self.sums, self.count = sums, count
+
+    def add(self, average: Float[Tensor, "2 c"], num_groups: int) -> None:
+        """Count ``num_groups`` groups with this average."""
+        if _recording(average):
+            self.sums.add_(average, alpha=num_groups)
+            self.count.add_(num_groups)
+        else:
+            self.num_groups += num_groups
+            self.average.lerp_(average, num_groups / self.num_groups)
 
 
 class GhostBatchNorm(_BatchNorm):
@@ -89,7 +104,7 @@ class GhostBatchNorm(_BatchNorm):
         plain: type[_BatchNorm] = nn.BatchNorm2d,
     ) -> None:
         super().__init__(num_features, eps, momentum, affine, track_running_stats)
-        self.group = _checked_group(group)
+        self.group = checked_group(group)
         self.plain = plain
 
     def forward(self, input: Float[Tensor, "n c *space"]) -> Float[Tensor, "n c *space"]:  # noqa: A002
@@ -101,7 +116,9 @@ class GhostBatchNorm(_BatchNorm):
         if not self.training:
             return super().forward(input)
         self._check_input_dim(input)
-        rows = input.shape[0]
+        # As an index torch.compile makes it a constant of the graph. As a symbol, a second number
+        # of rows took it 16 s to 400 s (torch 2.13): the number of groups was then a symbol too.
+        rows = index(input.shape[0])
         num_groups = -(-rows // self.group) or 1
         if rows % num_groups:
             raise TaskError(
@@ -117,6 +134,8 @@ class GhostBatchNorm(_BatchNorm):
             return self._normalise(input, None, None)
         if self.pending is None:
             return super().forward(input)
+        if _recording(input):
+            return self._forward_groups(input, 1)
         # The kernel updates this average on its way, so a single group costs what plain
         # batch-norm costs.
         pending = self.pending
@@ -154,8 +173,7 @@ class GhostBatchNorm(_BatchNorm):
 
     def _count(self, average: Float[Tensor, "2 c"], num_groups: int) -> None:
         if self.pending is not None:
-            self.pending.num_groups += num_groups
-            self.pending.average.lerp_(average, num_groups / self.pending.num_groups)
+            self.pending.add(average, num_groups)
             return
         assert self.running_mean is not None
         assert self.running_var is not None
@@ -189,72 +207,20 @@ def batch_norms(model: nn.Module) -> list[GhostBatchNorm]:
     return [module for module in model.modules() if isinstance(module, GhostBatchNorm)]
 
 
-def convert_batch_norm(model: AnyModule, group: int) -> AnyModule:
-    """Turn every batch-norm of ``model`` into a ghost batch-norm over ``group`` samples.
-
-    The modules stay the same objects, so parameters, buffers, hooks, modes and every reference to
-    them live on; one that is a ghost batch-norm already gets the new group. Subclasses of
-    batch-norm (lazy or parametrised ones, a library's own) may compute something else: they are
-    left alone, with a warning.
-
-    Args:
-        model: Changed in place.
-        group: Samples that share statistics, > 0.
-
-    Returns:
-        ``model``.
-
-    Raises:
-        ConfigError: ``group`` is not positive.
-    """
-    group = _checked_group(group)
-    unknown = []
-    for name, module in model.named_modules():
-        if isinstance(module, GhostBatchNorm):
-            module.group = group
-        elif type(module) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm):
-            plain = type(module)
-            _change_class(module, GhostBatchNorm)
-            ghost = cast(GhostBatchNorm, module)
-            ghost.group, ghost.plain = group, plain
-        elif isinstance(module, _BatchNorm):
-            unknown.append(f"{name or 'the model itself'} ({type(module).__name__})")
-    if unknown:
-        warnings.warn(
-            f"not turned into ghost batch-norm: {', '.join(unknown)}. Their statistics depend on "
-            "the micro-batch, and their running statistics are those of one worker.",
-            stacklevel=2,
-        )
-    return model
-
-
-def revert_batch_norm(model: AnyModule) -> AnyModule:
-    """Undo `convert_batch_norm`: every ghost batch-norm becomes the plain class that it was.
-
-    Args:
-        model: Changed in place.
-
-    Returns:
-        ``model``.
-    """
-    for module in batch_norms(model):
-        plain = module.plain
-        for name in ("group", "plain", "pending", "ignoring"):
-            module.__dict__.pop(name, None)
-        _change_class(module, plain)
-    return model
-
-
-def _change_class(module: nn.Module, new: type[nn.Module]) -> None:
-    module.__class__ = new
-
-
-def _checked_group(group: int) -> int:
+def checked_group(group: int) -> int:
+    """Return ``group``; raise a `ConfigError` unless it is positive."""
     if group < 1:
         raise ConfigError(
             f"bn_group: {group} samples; batch-norm needs groups of at least 1 sample"
         )
     return group
+
+
+def _recording(x: Tensor) -> bool:
+    """Return whether operations go into a graph that will be replayed without this code."""
+    if torch.compiler.is_compiling():
+        return True
+    return x.is_cuda and torch.cuda.is_current_stream_capturing()
 
 
 def _side_by_side(
@@ -265,7 +231,8 @@ def _side_by_side(
     if x.dim() == 2 or x.stride(1) != 1 or x.is_contiguous():
         return parted.reshape(-1, num_groups * x.shape[1], *x.shape[2:])
     # Channels stay innermost: such a copy moves whole runs of them, and what follows (the fast
-    # kernels, the next convolution) finds the memory format it had. 1.4x faster than reshape.
+    # kernels, the next convolution) finds the memory format it had. 1.4x faster than reshape on a
+    # CPU.
     space = range(3, parted.dim())
     return parted.permute(0, *space, 1, 2).flatten(-2).movedim(-1, 1)
 

@@ -1,5 +1,6 @@
 """A multi-layer perceptron."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field
@@ -8,15 +9,13 @@ from torch import nn
 from absa.models.initialisation import initialise
 from absa.models.normalisation import Norm, norm_1d
 
-Hidden = list[Annotated[int, Field(gt=0)]]
-
 
 def mlp(
     image_shape: tuple[int, int, int],
     num_classes: int,
     *,
     norm: Norm | None = None,
-    hidden: Hidden = [256, 128],  # noqa: B006 (never changed; a list because YAML has no tuples)
+    hidden: Sequence[Annotated[int, Field(gt=0)]] = (256, 128),
 ) -> nn.Sequential:
     """Return linear layers with ReLU between them; for 28x28 pixels 784-256-128-10.
 

@@ -42,7 +42,10 @@ class RunningStatistics:
         if not self._norms:
             return
         like = self._running[0]
-        self._averages = like.new_zeros(self._num_values)
+        self._pending_values = like.new_zeros(self._num_values + self.size)
+        self._averages, self._sums = torch.split(
+            self._pending_values, [self._num_values, self.size]
+        )
         owners = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
         self._owners = owners.to(like.device)
         momenta = [norm.momentum for norm in self._norms]
@@ -57,8 +60,13 @@ class RunningStatistics:
         self._num_new = torch.empty(len(sizes), dtype=torch.int64, device=like.device)
         self._num_new_parts = self._num_new.unbind()
         self._pending = [
-            PendingGroups(torch.unflatten(part, 0, (2, -1)))
-            for part in torch.split(self._averages, sizes)
+            PendingGroups(average.view(2, -1), sums.view(2, -1), count)
+            for average, sums, count in zip(
+                torch.split(self._averages, sizes),
+                torch.split(self._sums[: self._num_values], sizes),
+                self._sums[self._num_values :].unbind(),
+                strict=True,
+            )
         ]
         for norm, pending in zip(self._norms, self._pending, strict=True):
             norm.pending = pending
@@ -80,6 +88,7 @@ class RunningStatistics:
         else:
             counts.copy_(torch.tensor(num_groups), non_blocking=True)
             torch.mul(self._averages, counts.index_select(0, self._owners), out=values)
+        out.add_(self._sums)
         self.discard()
 
     def commit(self, packed: Float[Tensor, " size"]) -> None:
@@ -109,7 +118,7 @@ class RunningStatistics:
         for pending in self._pending if self._norms else ():
             pending.num_groups = 0
         if self._norms:
-            self._averages.zero_()  # also what is not finite, which no average would lose again
+            self._pending_values.zero_()  # nan too, which an average would keep for ever
 
     def close(self) -> None:
         """Forget what has gathered and let each training pass commit its own again."""

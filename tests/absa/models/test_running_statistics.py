@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from absa.errors import TaskError
-from absa.models.ghost_batch_norm import GhostBatchNorm, convert_batch_norm
+from absa.models.conversion import convert_batch_norm
+from absa.models.ghost_batch_norm import GhostBatchNorm
 from absa.models.running_statistics import RunningStatistics, statistics_ignored
 
 GROUP = 4
@@ -207,6 +208,35 @@ def test_batch_norms_of_two_dtypes_are_refused():
     model = nn.Sequential(GhostBatchNorm(2, 2), GhostBatchNorm(2, 2).double())
     with pytest.raises(TaskError, match=r"torch.float32 on cpu, torch.float64 on cpu"):
         RunningStatistics(model)
+
+
+def test_compiled_passes_are_counted_and_compiled_once_per_size():
+    graphs = []
+
+    def backend(graph, example_inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    model, reference = network(), network()
+    statistics, expected = RunningStatistics(model), RunningStatistics(reference)
+    compiled = torch.compile(model, backend=backend)
+    parts = groups(10)
+    passes = [interleaved(p) for p in (parts[:1], parts[1:2], parts[2:4], parts[4:6], parts[6:])]
+    for _ in range(2):
+        statistics.commit(packed_by(statistics, compiled, passes))
+        expected.commit(packed_by(expected, reference, passes))
+    assert len(graphs) == 3
+    close(model, reference)
+
+
+def test_compiled_and_eager_passes_may_share_an_update():
+    model, reference = network(), network()
+    statistics, expected = RunningStatistics(model), RunningStatistics(reference)
+    parts = groups(3)
+    torch.compile(model, backend="eager")(parts[0])
+    statistics.commit(packed_by(statistics, model, [interleaved(parts[1:])]))
+    expected.commit(packed_by(expected, reference, parts))
+    close(model, reference)
 
 
 def test_checkpoint_loaded_while_gathering_is_what_moves():

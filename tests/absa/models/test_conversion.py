@@ -5,12 +5,8 @@ import torch
 from torch import nn
 
 from absa.errors import ConfigError
-from absa.models.ghost_batch_norm import (
-    GhostBatchNorm,
-    batch_norms,
-    convert_batch_norm,
-    revert_batch_norm,
-)
+from absa.models.conversion import convert_batch_norm, revert_batch_norm
+from absa.models.ghost_batch_norm import GhostBatchNorm, batch_norms
 from absa.models.running_statistics import RunningStatistics
 
 
