@@ -16,4 +16,5 @@ class BatchConfig(Section):
     """Most samples that go through the model at once; a knob of speed and memory, never of the
     result. Default: ``initial``."""
     bn_group: int | None = Field(None, gt=0)
-    """Samples over which batch-norm takes its statistics; default: ``initial``."""
+    """Samples over which batch-norm takes its statistics; default: the largest divisor of
+    ``initial`` that leaves each of ``workers.min`` workers a group."""

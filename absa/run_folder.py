@@ -7,13 +7,10 @@ It holds ``job.yaml`` (resolved), ``events.jsonl`` (the journal), ``checkpoints/
 import os
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from absa.errors import CheckpointError, ConfigError
 from absa.storage import Storage, open_storage

@@ -46,7 +46,11 @@ def stop_reason(stop: StopConfig, reached: Reached, num_train: int) -> StopReaso
     """Return the first limit that is reached, or None while the run goes on."""
     rules: list[tuple[StopReason, float | None, float | None]] = [
         ("target", stop.target_accuracy, reached.accuracy),
-        ("epochs", None if stop.epochs is None else round(stop.epochs * num_train), reached.samples),
+        (
+            "epochs",
+            None if stop.epochs is None else round(stop.epochs * num_train),
+            reached.samples,
+        ),
         ("samples", stop.samples, reached.samples),
         ("updates", stop.updates, reached.updates),
         ("time", stop.time_s, reached.time_s),

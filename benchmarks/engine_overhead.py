@@ -31,7 +31,8 @@ from absa.events import Record
 from absa.loop import Loop, Outside, Rules
 from absa.models import build_model
 from absa.models.config import ModelConfig
-from absa.models.ghost_batch_norm import batch_norms, convert_batch_norm
+from absa.models.ghost_batch_norm import batch_norms
+from absa.models.conversion import convert_batch_norm
 from absa.models.running_statistics import RunningStatistics
 from absa.order import SampleOrder
 from absa.progress import Progress
@@ -198,9 +199,7 @@ def ddp_loop(
 
 
 def _sgd(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    return torch.optim.SGD(
-        parameters, LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, fused=True
-    )
+    return torch.optim.SGD(parameters, LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, fused=True)
 
 
 def measure(rank: int, world_size: int, port: int, rounds: int, queue: Any) -> None:

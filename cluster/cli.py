@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from cluster.anchor import anchored
 from cluster.exit_code import MEANINGS, ExitCode
 from cluster.job import Job
 from cluster.job_rules import resolve
@@ -122,7 +123,7 @@ def main() -> None:
 def _job_to_train(path: Path | None, overrides: Sequence[str], resume: str | None) -> Job:
     """Return the resolved job: that of the file, of the run to go on with, or the default."""
     if resume is None or path is not None:
-        return resolve(load_job(path, overrides))
+        return anchored(resolve(load_job(path, overrides)))
     from absa.run_folder import JOB_FILE, open_run
 
     storage = [text for text in overrides if text.startswith("storage=")]
@@ -171,7 +172,6 @@ def _export(run: str, output: Path | None) -> int:
 
 def _report(run: str) -> int:
     from absa.run_folder import open_run
-
     from cluster.report.write import write_report
 
     typer.echo(write_report(open_run(run, _default_storage()).location))

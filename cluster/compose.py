@@ -9,7 +9,8 @@ from absa.data.map_style import as_source
 from absa.errors import ConfigError
 from absa.events import Record
 from absa.loop import Rules
-from absa.models.ghost_batch_norm import batch_norms, convert_batch_norm
+from absa.models.conversion import convert_batch_norm
+from absa.models.ghost_batch_norm import batch_norms
 from absa.models.running_statistics import RunningStatistics
 from absa.optim.build import build_optimizer
 from absa.order import SampleOrder

@@ -41,7 +41,7 @@ def train_on_ray(job: Job, *, resume: str | None, view: View) -> int:
     with interrupts() as interrupted:
         if job.cluster.address is None:
             view({"event": "phase", "text": "checking the job"})
-            check_here(job)
+            check_here(job, resume)
         view({"event": "phase", "text": "starting Ray"})
         with ray_session(job.cluster.address):
             check_cluster(job)

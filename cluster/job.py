@@ -62,7 +62,8 @@ class WorkersConfig(Section):
     """CPUs that Ray reserves for each worker."""
     gpus: float = Field(0, ge=0)
     threads: int | None = Field(None, gt=0)
-    """Intra-op threads of each worker; default: the cores of its machine / workers on it."""
+    """Intra-op threads of each worker; default: the cores of its machine / the workers on it (on
+    this machine alone: / ``max``, so that it stays the same when workers join)."""
     max_restarts: int = Field(3, ge=0)
     """How often a group that lost a worker is started again from the newest checkpoint."""
 

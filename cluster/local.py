@@ -17,7 +17,7 @@ from cluster.interrupt import interrupts
 from cluster.job import Job
 from cluster.run_files import run_files
 from cluster.saver import FolderSaver
-from cluster.session import train
+from cluster.session import begin, train
 from cluster.views.view import View
 
 
@@ -62,15 +62,13 @@ def train_local(job: Job, *, resume: str | None, view: View) -> int:
         )
     torch.set_num_threads(job.workers.threads or os.cpu_count() or 1)
     composed = compose(job, _device(job))
-    with (
-        run_files(job, resume, view) as run,
-        open_journal(run.folder.storage, run.lineage) as journal,
-        interrupts() as interrupted,
-    ):
-        boundary = LocalBoundary(journal, view, interrupted)
-        saver = FolderSaver(run.folder, job, boundary.record, rank=0)
-        outside = Outside(SingleProcess(), boundary, saver, lineage=run.lineage)
-        outcome = train(job, composed, run.folder, outside)
+    with interrupts() as interrupted, run_files(job, resume, view) as run:
+        beginning = begin(composed, run.folder)
+        with open_journal(run.folder.storage, run.lineage) as journal:
+            boundary = LocalBoundary(journal, view, interrupted)
+            saver = FolderSaver(run.folder, job, boundary.record, rank=0)
+            outside = Outside(SingleProcess(), boundary, saver, lineage=run.lineage)
+            outcome = train(job, composed, beginning, run.folder.name, outside)
     return exit_code(outcome.reason)
 
 

@@ -4,17 +4,25 @@ from absa.errors import ClusterError
 from cluster.job import Job
 
 
-def check_here(job: Job) -> None:
+def check_here(job: Job, resume: str | None) -> None:
     """Build the job once in this process: on this machine the workers will see the same.
 
+    Args:
+        job: The resolved job.
+        resume: The run to go on with; its newest checkpoint must fit the job.
+
     Raises:
-        InputError: The task, its data or the job cannot be used.
+        InputError: The task, its data, the job or the checkpoint cannot be used.
     """
     import torch
 
+    from absa.run_folder import open_run
     from cluster.compose import compose
+    from cluster.session import begin
 
-    compose(job, torch.device("cpu"))
+    composed = compose(job, torch.device("cpu"))
+    if resume is not None:
+        begin(composed, open_run(resume, job.storage))
 
 
 def check_cluster(job: Job) -> None:

@@ -18,7 +18,7 @@ def trainer(job: Job, run: OpenRun, controller: Any) -> Any:
     return TorchTrainer(
         train_worker,
         train_loop_config={
-            "job": job.model_dump(mode="json"),
+            "job": job,
             "folder": run.folder,
             "controller": controller,
         },

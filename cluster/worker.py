@@ -1,6 +1,5 @@
 """What every worker process runs inside Ray Train."""
 
-import os
 import traceback
 from typing import Any
 
@@ -19,19 +18,20 @@ from cluster.exit_code import ExitCode
 from cluster.job import Job
 from cluster.ray_saver import RaySaver
 from cluster.saver import FolderSaver
-from cluster.session import train
+from cluster.session import begin, train
+from cluster.threads import num_threads
 
 
 def train_worker(config: dict[str, Any]) -> None:
     """Train one rank from the start, or from the run's newest checkpoint, to the end.
 
     Args:
-        config: ``job`` (resolved, as plain data), ``folder`` (the run's) and ``controller`` (its
+        config: ``job`` (resolved), ``folder`` (the run's) and ``controller`` (its
             actor).
     """
     controller = config["controller"]
     try:
-        job = Job.model_validate(config["job"])
+        job: Job = config["job"]
         collective = _collective()
         composed = _compose(job, controller)
         _train(job, composed, config["folder"], collective, controller)
@@ -39,11 +39,6 @@ def train_worker(config: dict[str, Any]) -> None:
         # Ray Train would start the group again, and the same input would fail in the same way.
         ray.get(controller.fail.remote(str(error), int(error.exit_code)))
         raise
-
-
-def num_threads(job: Job, workers_on_machine: int) -> int:
-    """Return a worker's intra-op threads: its share of the machine's cores."""
-    return job.workers.threads or max((os.cpu_count() or 1) // workers_on_machine, 1)
 
 
 def _compose(job: Job, controller: Any) -> Composed:
@@ -67,10 +62,12 @@ def _train(
     lineage = collective.broadcast_value(
         ray.get(controller.begin.remote()) if first else None, source=0
     )
+    beginning = begin(composed, folder)
     link = ControllerLink(controller, lineage) if first else NoLink()
     try:
         saver = RaySaver(FolderSaver(folder, job, link.record, rank=collective.rank))
-        train(job, composed, folder, Outside(collective, link, saver, lineage=lineage))
+        outside = Outside(collective, link, saver, lineage=lineage)
+        train(job, composed, beginning, folder.name, outside)
     finally:
         link.close()
 

@@ -13,7 +13,7 @@ from absa.export.weights import export_weights
 from absa.journal import open_journal, read_journal
 from absa.object_storage import ObjectStorage
 from absa.retention import prune
-from absa.run_folder import discard, new_run, open_run, read_job, write_job
+from absa.run_folder import JOB_FILE, discard, new_run, open_run, write_job
 from absa.state import StateTree
 from absa.storage import open_storage
 
@@ -53,7 +53,7 @@ def runs(server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRe
 
 def test_a_run_lives_in_a_bucket(runs: str, tmp_path, monkeypatch) -> None:
     run = new_run(runs, "digits")
-    write_job(run, {"name": "digits"})
+    write_job(run, "name: digits\n")
     with open_journal(run.storage, 0) as journal:
         journal.append({"event": "run_started", "lineage": 0})
     weight = torch.randn(3, 4)
@@ -64,7 +64,7 @@ def test_a_run_lives_in_a_bucket(runs: str, tmp_path, monkeypatch) -> None:
 
     found = open_run("latest", runs)
     assert open_run(run.location, "elsewhere").location == found.location == run.location
-    assert read_job(found) == {"name": "digits"}
+    assert found.storage.read(JOB_FILE) == b"name: digits\n"
     with open_journal(found.storage, 1) as journal:
         journal.append({"event": "run_ended", "lineage": 1})
     assert [r["event"] for r in read_journal(found.storage)] == ["run_started", "run_ended"]
@@ -116,7 +116,7 @@ def test_creating_removing_and_missing_names(runs: str) -> None:
 
 def test_a_failed_start_leaves_nothing(runs: str) -> None:
     run = new_run(runs, "digits")
-    write_job(run, {})
+    write_job(run, "{}\n")
     open_journal(run.storage, 0).close()
     assert discard(run)
     assert open_storage(runs).entries() == {}
