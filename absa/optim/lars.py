@@ -187,22 +187,24 @@ class LARS(Optimizer):
     def _entries(self, group: dict[str, Any]) -> list[Entry]:
         """Return what can be stepped in this group; states are made where they are missing."""
         entries = []
+        has_momentum = group["momentum"] != 0
         for param in group["params"]:
-            if param.grad is None:
+            grad = param.grad
+            if grad is None:
                 continue
-            if param.grad.layout != torch.strided:
+            if grad.layout != torch.strided:
                 raise TaskError(
-                    f"LARS cannot step a gradient of layout {param.grad.layout} (parameter of "
+                    f"LARS cannot step a gradient of layout {grad.layout} (parameter of "
                     f"shape {[*param.shape]}): it needs dense gradients; build the embedding with "
                     "sparse=False or choose another optimizer"
                 )
             state = self.state[param]
-            if group["momentum"] != 0:
+            if has_momentum:
                 if BUFFER not in state:
                     state[BUFFER] = torch.zeros_like(param)
                     state[SCALE] = 0.0 if param.device.type == "cpu" else 1.0
                 state[BUFFER] = in_layout_of(state[BUFFER], param)
-            entries.append(Entry(param, in_layout_of(param.grad, param), state))
+            entries.append(Entry(param, in_layout_of(grad, param), state))
         return entries
 
 
