@@ -116,7 +116,7 @@ class LARS(Optimizer):
     def settle_scales(self) -> None:
         """Fold the momentum scale of every state off the host into its buffer."""
         for param, state in self.state.items():
-            if param.device.type != "cpu" and state.get(SCALE, 1.0) != 1.0:
+            if not param.is_cpu and state.get(SCALE, 1.0) != 1.0:
                 state[BUFFER].mul_(state[SCALE])
                 state[SCALE] = 1.0
 
@@ -145,7 +145,7 @@ class LARS(Optimizer):
                     self._rescale(param, factor)
 
     def _rescale(self, param: Tensor, factor: float) -> None:
-        if param.device.type == "cpu":
+        if param.is_cpu:
             self.state[param][SCALE] *= factor
         else:
             self.state[param][BUFFER].mul_(factor)
@@ -176,8 +176,8 @@ class LARS(Optimizer):
         work = [(group, self._entries(group)) for group in self.param_groups]
         for group, entries in work:
             options = _options(group)
-            host = [entry for entry in entries if entry.param.device.type == "cpu"]
-            device = [entry for entry in entries if entry.param.device.type != "cpu"]
+            host = [entry for entry in entries if entry.param.is_cpu]
+            device = [entry for entry in entries if not entry.param.is_cpu]
             if host and not (self.found_inf is not None and bool(self.found_inf)):
                 step_on_host(host, float(group["lr"]), options)
             if device:
@@ -202,7 +202,7 @@ class LARS(Optimizer):
             if has_momentum:
                 if BUFFER not in state:
                     state[BUFFER] = torch.zeros_like(param)
-                    state[SCALE] = 0.0 if param.device.type == "cpu" else 1.0
+                    state[SCALE] = 0.0 if param.is_cpu else 1.0
                 state[BUFFER] = in_layout_of(state[BUFFER], param)
             entries.append(Entry(param, in_layout_of(grad, param), state))
         return entries

@@ -61,6 +61,7 @@ def step_on_host(entries: Sequence[Entry], lr: float, options: LarsOptions) -> N
         lr: The learning rate, >= 0.
         options: The options of their group.
     """
+    inner, outer = (lr, 1.0) if options.lr_placement == "inside" else (1.0, lr)
     together: dict[tuple[torch.dtype, float], list[Entry]] = {}
     for entry in entries:
         if options.excludes(entry.param):
@@ -68,9 +69,9 @@ def step_on_host(entries: Sequence[Entry], lr: float, options: LarsOptions) -> N
             together.setdefault(key, []).append(entry)
             continue
         ratio = trust_ratio(norm(entry.param), norm(entry.grad), lr, options)
-        _advance([entry], _pace(ratio, lr, options.weight_decay, options), options)
+        _advance([entry], Pace(ratio * inner, outer, options.weight_decay), options)
     for group in together.values():
-        _advance(group, _pace(1.0, lr, 0.0, options), options)
+        _advance(group, Pace(inner, outer, 0.0), options)
 
 
 def norm(tensor: Float[Tensor, "..."]) -> float:
@@ -81,12 +82,6 @@ def norm(tensor: Float[Tensor, "..."]) -> float:
         if _SAFE_SQUARES[0] < squares < _SAFE_SQUARES[1]:
             return math.sqrt(squares)
     return float(torch.linalg.vector_norm(line, dtype=torch.float64))
-
-
-def _pace(ratio: float, lr: float, weight_decay: float, options: LarsOptions) -> Pace:
-    if options.lr_placement == "inside":
-        return Pace(ratio * lr, 1.0, weight_decay)
-    return Pace(ratio, lr, weight_decay)
 
 
 def _advance(entries: Sequence[Entry], pace: Pace, options: LarsOptions) -> None:
@@ -100,7 +95,7 @@ def _advance(entries: Sequence[Entry], pace: Pace, options: LarsOptions) -> None
         return
     buffers = [entry.state[BUFFER] for entry in entries]
     growth = entries[0].state[SCALE] / pace.gain if pace.gain != 0 else math.inf
-    if pace.gain == 0 or (growth > _SAFE_GROWTH and not _fits(buffers, growth)):
+    if growth > _SAFE_GROWTH and (pace.gain == 0 or not _fits(buffers, growth)):
         for entry in entries:
             _step_unfused(entry, pace, options)
         return
