@@ -174,19 +174,21 @@ class LARS(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         work = [(group, self._entries(group)) for group in self.param_groups]
-        for group, entries in work:
+        for group, (host, device) in work:
             options = _options(group)
-            host = [entry for entry in entries if entry.param.is_cpu]
-            device = [entry for entry in entries if not entry.param.is_cpu]
             if host and not (self.found_inf is not None and bool(self.found_inf)):
                 step_on_host(host, float(group["lr"]), options)
             if device:
                 step_on_device(device, _device_lr(group["lr"]), options, self.found_inf)
         return loss
 
-    def _entries(self, group: dict[str, Any]) -> list[Entry]:
-        """Return what can be stepped in this group; states are made where they are missing."""
-        entries = []
+    def _entries(self, group: dict[str, Any]) -> tuple[list[Entry], list[Entry]]:
+        """Return what can be stepped in this group on the host, and elsewhere.
+
+        States are made where they are missing.
+        """
+        host: list[Entry] = []
+        device: list[Entry] = []
         has_momentum = group["momentum"] != 0
         for param in group["params"]:
             grad = param.grad
@@ -204,8 +206,9 @@ class LARS(Optimizer):
                     state[BUFFER] = torch.zeros_like(param)
                     state[SCALE] = 0.0 if param.is_cpu else 1.0
                 state[BUFFER] = in_layout_of(state[BUFFER], param)
-            entries.append(Entry(param, in_layout_of(grad, param), state))
-        return entries
+            entry = Entry(param, in_layout_of(grad, param), state)
+            (host if param.is_cpu else device).append(entry)
+        return host, device
 
 
 def _options(group: dict[str, Any]) -> LarsOptions:

@@ -63,15 +63,19 @@ def step_on_host(entries: Sequence[Entry], lr: float, options: LarsOptions) -> N
     """
     inner, outer = (lr, 1.0) if options.lr_placement == "inside" else (1.0, lr)
     together: dict[tuple[torch.dtype, float], list[Entry]] = {}
+    adapted = []
     for entry in entries:
         if options.excludes(entry.param):
             key = (entry.param.dtype, entry.state.get(SCALE, 0.0))
             together.setdefault(key, []).append(entry)
-            continue
-        ratio = trust_ratio(norm(entry.param), norm(entry.grad), lr, options)
-        _advance([entry], Pace(ratio * inner, outer, options.weight_decay), options)
+        else:
+            adapted.append(entry)
+    # The many small ones first, before the large ones push all that was just read from the cache.
     for group in together.values():
         _advance(group, Pace(inner, outer, 0.0), options)
+    for entry in adapted:
+        ratio = trust_ratio(norm(entry.param), norm(entry.grad), lr, options)
+        _advance([entry], Pace(ratio * inner, outer, options.weight_decay), options)
 
 
 def norm(tensor: Float[Tensor, "..."]) -> float:
