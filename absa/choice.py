@@ -40,7 +40,7 @@ class ChoiceSection(Section):
                 continue
             readers = [name for name, table in self.reads.items() if option in table]
             raise ValueError(
-                f"{option} = {json.dumps(value)} is not read where {self.choice} = {chosen}: remove "
-                f"{option}, or choose {self.choice} = {' or '.join(readers)}"
+                f"{option} = {json.dumps(value)} is not read where {self.choice} = {chosen}: "
+                f"remove {option}, or choose {self.choice} = {' or '.join(readers)}"
             )
         return self

@@ -4,15 +4,13 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from absa.errors import ConfigError, TaskError
 from absa.optim.config import OptimizerConfig
 from absa.optim.lars import LARS
-
-_FUSED_DEVICES = ("cpu", "cuda")
+from absa.optim.lars_cpu import FUSED_DTYPES
 
 
 def build_optimizer(config: OptimizerConfig, model: nn.Module) -> Optimizer:
@@ -89,5 +87,7 @@ def _groups(params: Sequence[nn.Parameter], *, decay_one_dimensional: bool) -> l
 
 def _can_fuse(params: Sequence[Tensor]) -> bool:
     return all(
-        param.device.type in _FUSED_DEVICES and torch.is_floating_point(param) for param in params
+        (param.device.type == "cuda" and param.is_floating_point())
+        or (param.device.type == "cpu" and param.dtype in FUSED_DTYPES)
+        for param in params
     )

@@ -116,7 +116,7 @@ class LARS(Optimizer):
     def settle_scales(self) -> None:
         """Fold the momentum scale of every state off the host into its buffer."""
         for param, state in self.state.items():
-            if param.device.type != "cpu" and state.get(SCALE, 1.0) != 1.0:
+            if not param.is_cpu and state.get(SCALE, 1.0) != 1.0:
                 state[BUFFER].mul_(state[SCALE])
                 state[SCALE] = 1.0
 
@@ -145,7 +145,7 @@ class LARS(Optimizer):
                     self._rescale(param, factor)
 
     def _rescale(self, param: Tensor, factor: float) -> None:
-        if param.device.type == "cpu":
+        if param.is_cpu:
             self.state[param][SCALE] *= factor
         else:
             self.state[param][BUFFER].mul_(factor)
@@ -174,36 +174,41 @@ class LARS(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         work = [(group, self._entries(group)) for group in self.param_groups]
-        for group, entries in work:
+        for group, (host, device) in work:
             options = _options(group)
-            host = [entry for entry in entries if entry.param.device.type == "cpu"]
-            device = [entry for entry in entries if entry.param.device.type != "cpu"]
             if host and not (self.found_inf is not None and bool(self.found_inf)):
                 step_on_host(host, float(group["lr"]), options)
             if device:
                 step_on_device(device, _device_lr(group["lr"]), options, self.found_inf)
         return loss
 
-    def _entries(self, group: dict[str, Any]) -> list[Entry]:
-        """Return what can be stepped in this group; states are made where they are missing."""
-        entries = []
+    def _entries(self, group: dict[str, Any]) -> tuple[list[Entry], list[Entry]]:
+        """Return what can be stepped in this group on the host, and elsewhere.
+
+        States are made where they are missing.
+        """
+        host: list[Entry] = []
+        device: list[Entry] = []
+        has_momentum = group["momentum"] != 0
         for param in group["params"]:
-            if param.grad is None:
+            grad = param.grad
+            if grad is None:
                 continue
-            if param.grad.layout != torch.strided:
+            if grad.layout != torch.strided:
                 raise TaskError(
-                    f"LARS cannot step a gradient of layout {param.grad.layout} (parameter of "
+                    f"LARS cannot step a gradient of layout {grad.layout} (parameter of "
                     f"shape {[*param.shape]}): it needs dense gradients; build the embedding with "
                     "sparse=False or choose another optimizer"
                 )
             state = self.state[param]
-            if group["momentum"] != 0:
+            if has_momentum:
                 if BUFFER not in state:
                     state[BUFFER] = torch.zeros_like(param)
-                    state[SCALE] = 0.0 if param.device.type == "cpu" else 1.0
+                    state[SCALE] = 0.0 if param.is_cpu else 1.0
                 state[BUFFER] = in_layout_of(state[BUFFER], param)
-            entries.append(Entry(param, in_layout_of(param.grad, param), state))
-        return entries
+            entry = Entry(param, in_layout_of(grad, param), state)
+            (host if param.is_cpu else device).append(entry)
+        return host, device
 
 
 def _options(group: dict[str, Any]) -> LarsOptions:

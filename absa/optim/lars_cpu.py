@@ -21,6 +21,10 @@ from absa.optim.trust_ratio import LarsOptions, trust_ratio
 BUFFER = "momentum_buffer"
 SCALE = "momentum_scale"
 
+FUSED_DTYPES = (torch.float32, torch.float64)
+"""What PyTorch's fused SGD steps right on the host: up to 2.13 it leaves most of a bfloat16 or
+float16 tensor as it was (pytorch/pytorch#191763; drop this when the oldest torch has the fix)."""
+
 _SAFE_SQUARES = (1e-24, 1e30)
 """Sums of squares that float32 holds at full precision even over 10^7 elements."""
 
@@ -57,44 +61,47 @@ def step_on_host(entries: Sequence[Entry], lr: float, options: LarsOptions) -> N
         lr: The learning rate, >= 0.
         options: The options of their group.
     """
+    inner, outer = (lr, 1.0) if options.lr_placement == "inside" else (1.0, lr)
     together: dict[tuple[torch.dtype, float], list[Entry]] = {}
+    adapted = []
     for entry in entries:
         if options.excludes(entry.param):
             key = (entry.param.dtype, entry.state.get(SCALE, 0.0))
             together.setdefault(key, []).append(entry)
-            continue
-        ratio = trust_ratio(norm(entry.param), norm(entry.grad), lr, options)
-        _advance([entry], _pace(ratio, lr, options.weight_decay, options), options)
+        else:
+            adapted.append(entry)
+    # The many small ones first, before the large ones push all that was just read from the cache.
     for group in together.values():
-        _advance(group, _pace(1.0, lr, 0.0, options), options)
+        _advance(group, Pace(inner, outer, 0.0), options)
+    for entry in adapted:
+        ratio = trust_ratio(norm(entry.param), norm(entry.grad), lr, options)
+        _advance([entry], Pace(ratio * inner, outer, options.weight_decay), options)
 
 
 def norm(tensor: Float[Tensor, "..."]) -> float:
     """Return the Euclidean norm, also where the squares leave the range of float32."""
     line = flat(tensor)
-    if line.dtype in (torch.float32, torch.float64):
+    if line.dtype in FUSED_DTYPES:
         squares = torch.dot(line, line).item()
         if _SAFE_SQUARES[0] < squares < _SAFE_SQUARES[1]:
             return math.sqrt(squares)
     return float(torch.linalg.vector_norm(line, dtype=torch.float64))
 
 
-def _pace(ratio: float, lr: float, weight_decay: float, options: LarsOptions) -> Pace:
-    if options.lr_placement == "inside":
-        return Pace(ratio * lr, 1.0, weight_decay)
-    return Pace(ratio, lr, weight_decay)
-
-
 def _advance(entries: Sequence[Entry], pace: Pace, options: LarsOptions) -> None:
-    """Update tensors that share a pace and a momentum scale."""
+    """Update tensors that share a dtype, a pace and a momentum scale."""
+    if entries[0].param.dtype not in FUSED_DTYPES:
+        for entry in entries:
+            _step_unfused(entry, pace, options)
+        return
     if options.momentum == 0:
         _fused_sgd(entries, [], 0.0, pace, options)
         return
     buffers = [entry.state[BUFFER] for entry in entries]
     growth = entries[0].state[SCALE] / pace.gain if pace.gain != 0 else math.inf
-    if pace.gain == 0 or (growth > _SAFE_GROWTH and not _fits(buffers, growth)):
+    if growth > _SAFE_GROWTH and (pace.gain == 0 or not _fits(buffers, growth)):
         for entry in entries:
-            _step_in_old_scale(entry, pace, options)
+            _step_unfused(entry, pace, options)
         return
     factor = options.momentum * growth
     if options.nesterov and factor != 0:
@@ -135,19 +142,39 @@ def _fused_sgd(
     )
 
 
-def _step_in_old_scale(entry: Entry, pace: Pace, options: LarsOptions) -> None:
-    """Update a tensor whose gain is zero, or too small to become the scale of its buffer."""
+def _step_unfused(entry: Entry, pace: Pace, options: LarsOptions) -> None:
+    """Update a tensor in its old momentum scale: the gain is zero or too small to become the scale.
+
+    Narrow dtypes are computed in float32 and rounded once at the end, as the kernels do.
+    """
     param, grad, state = entry
-    buffer, momentum = state[BUFFER], options.momentum
-    if pace.gain == 0:
-        state[SCALE] *= momentum
-        ahead = momentum if options.nesterov else 1.0
-        param.add_(buffer, alpha=-pace.lr * state[SCALE] * ahead)
-        return
-    direction = grad.add(param, alpha=pace.weight_decay)
-    buffer.mul_(momentum).add_(direction, alpha=pace.gain / state[SCALE])
-    if options.nesterov:
-        param.add_(buffer, alpha=-pace.lr * state[SCALE] * momentum)
-        param.add_(direction, alpha=-pace.lr * pace.gain)
+    wide = torch.promote_types(param.dtype, torch.float32)
+    direction = grad.to(wide).add(param, alpha=pace.weight_decay)
+    weights = param.to(wide)
+    if options.momentum == 0:
+        weights.add_(direction, alpha=-pace.lr * pace.gain)
+    elif pace.gain == 0:
+        state[SCALE] *= options.momentum
+        ahead = options.momentum if options.nesterov else 1.0
+        weights.add_(state[BUFFER], alpha=-pace.lr * state[SCALE] * ahead)
     else:
-        param.add_(buffer, alpha=-pace.lr * state[SCALE])
+        momentum = _remember(state, direction, pace.gain, options.momentum)
+        if options.nesterov:
+            weights.add_(momentum, alpha=-pace.lr * state[SCALE] * options.momentum)
+            weights.add_(direction, alpha=-pace.lr * pace.gain)
+        else:
+            weights.add_(momentum, alpha=-pace.lr * state[SCALE])
+    if weights is not param:
+        param.copy_(weights)
+
+
+def _remember(state: dict[str, Any], direction: Tensor, gain: float, momentum: float) -> Tensor:
+    """Add a direction to the momentum and return its buffer before it is rounded."""
+    if state[SCALE] == 0:
+        state[BUFFER].zero_()
+        state[SCALE] = gain
+    moved: Tensor = state[BUFFER].to(direction.dtype)
+    moved.mul_(momentum).add_(direction, alpha=gain / state[SCALE])
+    if moved is not state[BUFFER]:
+        state[BUFFER].copy_(moved)
+    return moved

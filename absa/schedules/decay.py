@@ -99,4 +99,4 @@ def progress(samples: float, start: float, end: float) -> float:
     """Return how far ``samples`` is on the way from ``start`` to ``end``, in [0, 1]."""
     if samples >= end:
         return 1.0
-    return max(0.0, (samples - start) / (end - start))
+    return 0.0 if samples <= start else (samples - start) / (end - start)

@@ -76,7 +76,7 @@ def learning_rate(
 
 
 def _warmup(config: WarmupConfig, num_train: int, total_samples: int | None) -> Warmup:
-    samples = config.epochs * num_train
+    samples = round(config.epochs * num_train)
     if config.kind == "none" or samples == 0:
         return NoWarmup()
     if total_samples is not None and samples > total_samples:
@@ -92,7 +92,7 @@ def _decay(config: DecayConfig, lr: float, num_train: int, total_samples: int | 
     if config.kind == "none":
         return NoDecay()
     if config.kind == "steps" and config.epochs is not None:
-        return StepDecay(tuple(e * num_train for e in config.epochs), _set(config.factor))
+        return StepDecay(tuple(round(e * num_train) for e in config.epochs), _set(config.factor))
     if total_samples is None:
         fractions = " with schedule.decay.fractions" if config.kind == "steps" else ""
         raise ConfigError(
