@@ -1,0 +1,1 @@
+"""Workers join and leave a running job."""

@@ -1,0 +1,157 @@
+"""The two state machines in a world where everything goes wrong."""
+
+import importlib.util
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from types import ModuleType
+from typing import Any
+
+import pytest
+from membership_simulation import Schedule, World, broken_rule, make_schedule, shrink
+
+from cluster.elastic import coordinator, member
+from cluster.elastic.member import Holding, Transfer
+
+
+def with_bug(module: ModuleType, **functions: Any) -> Any:
+    """Return a copy of the module in which some functions are replaced, for itself as well."""
+    spec = importlib.util.find_spec(module.__name__)
+    assert spec is not None
+    assert spec.loader is not None
+    copy = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(copy)
+    same = {name: value for name, value in vars(module).items() if isinstance(value, type)}
+    vars(copy).update(same | functions)
+    return copy
+
+
+def first_failure(seeds: range) -> int | None:
+    return next((seed for seed in seeds if broken_rule(make_schedule(seed)) is not None), None)
+
+
+def explain(seed: int) -> str:
+    """Return the smallest schedule that still fails, and what happens in it."""
+    smallest = shrink(make_schedule(seed), lambda schedule: broken_rule(schedule) is not None)
+    world = World(smallest)
+    world.trace = []
+    try:
+        world.play()
+    except AssertionError as broken:
+        world.trace.append(str(broken))
+    return "\n".join([f"seed {seed}, shrunk to {smallest}", *world.trace])
+
+
+def play_all(seeds: range, processes: int) -> None:
+    chunks = [range(start, min(start + 500, seeds.stop)) for start in seeds[::500]]
+    with ProcessPoolExecutor(processes) as pool:
+        failures = [seed for seed in pool.map(first_failure, chunks) if seed is not None]
+    assert not failures, explain(failures[0])
+
+
+def test_a_thousand_schedules_keep_every_rule() -> None:
+    failed = first_failure(range(1000))
+    assert failed is None, explain(failed)
+
+
+@pytest.mark.cpu_heavy
+def test_a_hundred_thousand_schedules_keep_every_rule() -> None:
+    play_all(range(1000, 101_000), os.cpu_count() or 1)
+
+
+@pytest.mark.soak
+def test_a_million_schedules_keep_every_rule() -> None:
+    play_all(range(101_000, 1_101_000), os.cpu_count() or 1)
+
+
+def test_a_schedule_plays_the_same_way_twice() -> None:
+    traces = []
+    for _ in range(2):
+        world = World(make_schedule(30))
+        world.trace = []
+        world.play()
+        traces.append(world.trace)
+    assert traces[0] == traces[1]
+    assert len(traces[0]) > 10
+
+
+# Bugs that people have made, each of which must be found.
+
+
+def source_is_the_first_rank(state: Any, generation: int, holdings: Any) -> Any:
+    """Whoever has the first rank hands over its state, although another is an update ahead."""
+    state, actions = member.formed(state, generation, holdings)
+    if actions and isinstance(actions[0], Transfer):
+        members = state.announced.members
+        able = [
+            w for w in members if holdings[w] and holdings[w].lineage == state.announced.lineage
+        ]
+        return state, (Transfer(generation, able[0]),)
+    return state, actions
+
+
+def no_lease(state: Any, generation: int, now_s: float) -> bool:
+    """A worker that was stopped and replaced goes on when it wakes."""
+    return state.phase == "training" and state.generation == generation
+
+
+def nobody_gives_up(state: Any, announcement: Any) -> Any:
+    """A member waits for its boundary even when its generation is beyond repair."""
+    return member.announced(state, replace(announcement, breaks=False))
+
+
+def everybody_seems_to_have_the_state(state: Any, *arguments: Any) -> Any:
+    """When all who had the state are lost, newcomers are announced as if they had it."""
+    state, actions = coordinator.advance(state, *arguments)
+    newest = state.announcement
+    if newest is None or not newest.restores or newest.generation == 0:
+        return state, actions
+    hopeful = replace(newest, restores=False)
+    publish = coordinator.Publish
+    actions = tuple(publish(hopeful) if isinstance(a, publish) else a for a in actions)
+    return replace(state, announcement=hopeful), actions
+
+
+def newcomers_are_believed(state: Any, generation: int, holdings: Any) -> Any:
+    """A newcomer may be the source, as if an empty state were one."""
+    lineage = 0 if state.announced is None else state.announced.lineage
+    filled = {w: held or Holding(lineage, 10**6) for w, held in holdings.items()}
+    return member.formed(state, generation, filled)
+
+
+class NoAgreement(World):
+    """Each member leaves when it knows itself, instead of when all have agreed."""
+
+    def _apply(self, worker: int, generation: int, newer: bool) -> None:
+        own = self.processes[worker].member.announced.generation > generation
+        super()._apply(worker, generation, own)
+
+
+BUGS = {
+    "the first rank is the source": {"member": with_bug(member, formed=source_is_the_first_rank)},
+    "no lease": {"member": with_bug(member, may_apply=no_lease)},
+    "nobody gives up": {"member": with_bug(member, announced=nobody_gives_up)},
+    "each leaves when it knows": {"world": NoAgreement},
+    "everybody seems to have the state": {
+        "coordinator": with_bug(coordinator, advance=everybody_seems_to_have_the_state)
+    },
+    "newcomers are believed": {"member": with_bug(member, formed=newcomers_are_believed)},
+}
+
+
+def found(schedules: range, breaks: Callable[[Schedule], bool]) -> Schedule | None:
+    return next((s for s in map(make_schedule, schedules) if breaks(s)), None)
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_a_planted_bug_is_found_and_shrunk(name: str) -> None:
+    def breaks(schedule: Schedule) -> bool:
+        return broken_rule(schedule, **BUGS[name]) is not None
+
+    schedule = found(range(5000), breaks)
+    assert schedule is not None
+    smallest = shrink(schedule, breaks)
+    assert breaks(smallest)
+    assert broken_rule(smallest) is None
+    assert len(smallest.faults) <= len(schedule.faults)
