@@ -10,7 +10,7 @@ from absa.collective import SingleProcess
 from absa.errors import ConfigError
 from absa.events import Record
 from absa.journal import Journal, open_journal
-from absa.loop import Outside
+from absa.outside import Outside
 from cluster.compose import compose
 from cluster.exit_code import exit_code
 from cluster.interrupt import interrupts
