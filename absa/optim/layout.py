@@ -8,7 +8,7 @@ def flat(tensor: Shaped[Tensor, "..."]) -> Shaped[Tensor, " numel"]:
     """Return a one-dimensional view over the elements in the order of memory, without a copy.
 
     Raises:
-        RuntimeError: The tensor has gaps or overlaps, so it has no such view.
+        RuntimeError: The tensor has uneven gaps or overlaps, so it has no such view.
     """
     if tensor.is_contiguous():
         return tensor.view(-1)
@@ -19,10 +19,9 @@ def flat(tensor: Shaped[Tensor, "..."]) -> Shaped[Tensor, " numel"]:
 def is_dense(tensor: Shaped[Tensor, "..."]) -> bool:
     """Return whether the elements fill one stretch of memory, in any order of dimensions."""
     try:
-        flat(tensor)
+        return flat(tensor).stride() == (1,)
     except RuntimeError:
         return False
-    return True
 
 
 def in_layout_of(
