@@ -194,9 +194,7 @@ def test_an_optimizer_that_cannot_skip_on_its_own_is_judged_by_the_host():
     parameters = [nn.Parameter(torch.ones(2))]
     assert can_skip_unseen(torch.optim.SGD(parameters, fused=True))
     assert not can_skip_unseen(torch.optim.SGD(parameters))
-    assert not can_skip_unseen(
-        torch.optim.SGD(parameters, momentum=0.9, dampening=0.1, fused=True)
-    )
+    assert not can_skip_unseen(torch.optim.SGD(parameters, momentum=0.9, dampening=0.1, fused=True))
 
 
 def test_nothing_of_found_inf_stays_on_the_optimizer():

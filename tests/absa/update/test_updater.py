@@ -112,9 +112,7 @@ class Pair:
 @pytest.mark.parametrize("lost_after", [0, 1, 3])
 def test_an_update_that_lost_a_peer_can_be_made_again(lost_after, monkeypatch):
     monkeypatch.setattr(GradientReducer.__init__, "__defaults__", (16,))
-    replicas = [
-        make_replica(Classify(Points(24), normed_network), bn_group=2) for _ in range(2)
-    ]
+    replicas = [make_replica(Classify(Points(24), normed_network), bn_group=2) for _ in range(2)]
     updaters = [Updater(replica) for replica in replicas]
     for number in range(3):
         turn = Turn(6 * number, 0.1, Flags())
