@@ -66,9 +66,9 @@ def train_local(job: Job, *, resume: str | None, view: View) -> int:
         beginning = begin(composed, run.folder)
         with open_journal(run.folder.storage, run.lineage) as journal:
             boundary = LocalBoundary(journal, view, interrupted)
-            saver = FolderSaver(run.folder, job, boundary.record, rank=0)
-            outside = Outside(SingleProcess(), boundary, saver, lineage=run.lineage)
-            outcome = train(job, composed, beginning, run.folder.name, outside)
+            with FolderSaver(run.folder, job, boundary.record, rank=0) as saver:
+                outside = Outside(SingleProcess(), boundary, saver, lineage=run.lineage)
+                outcome = train(job, composed, beginning, run.folder.name, outside)
     return exit_code(outcome.reason)
 
 

@@ -89,6 +89,21 @@ class Weighed(Classify):
         return batch["weight"]
 
 
+class Explodes(Classify):
+    """Its loss is not finite in some updates, counted from 1."""
+
+    def __init__(
+        self, source: Points, at: set[int], model: Callable[[], nn.Module] | None = None
+    ) -> None:
+        super().__init__(source, model or normed_network)
+        self.at, self.number = at, 0
+
+    def losses(self, model: nn.Module, batch: Any) -> Tensor:
+        self.number += 1
+        factor = float("nan") if self.number in self.at else 1.0
+        return super().losses(model, batch) * factor
+
+
 def plain_network() -> nn.Sequential:
     return nn.Sequential(nn.Linear(WIDTH, 8), nn.ReLU(), nn.Linear(8, NUM_CLASSES))
 

@@ -14,7 +14,6 @@ from engine import (
     Weighed,
     make_replica,
     normed_network,
-    plain_network,
     run_updates,
 )
 from torch import nn

@@ -98,6 +98,8 @@ RULES = Rules(
     max_skipped=3,
 )
 
+SETTINGS = Settings(global_batch=4, micro_batch=4)
+
 
 @dataclass
 class Run:
@@ -105,7 +107,7 @@ class Run:
 
     task: Classify
     rules: Rules = RULES
-    settings: Settings = Settings(4, 4)
+    settings: Settings = SETTINGS
     options: dict[str, Any] = field(default_factory=dict)
     commands: dict[int, Command] = field(default_factory=dict)
     resumed: StateTree | None = None

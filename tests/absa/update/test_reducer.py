@@ -232,7 +232,7 @@ def test_a_gradient_that_arrives_twice_is_refused():
         twice = [checkpoint(model[0], x, use_reentrant=True) for _ in range(2)]
         model[4](model[2](twice[0] + twice[1])).sum().backward()
 
-    with pytest.raises(TaskError, match="twice in one backward pass.*use_reentrant=False"):
+    with pytest.raises(TaskError, match=r"twice in one backward pass.*use_reentrant=False"):
         run_ranks(1, work)
 
 
