@@ -100,10 +100,9 @@ def _norm(reduced: Reduced) -> Float[Tensor, ""]:
     if reduced.weighted:
         torch._foreach_mul_(reduced.gradients, reduced.num_samples / totals.weight)
     norms = torch._foreach_norm(reduced.gradients, 2, dtype=totals.all.dtype)
-    norm = torch.linalg.vector_norm(torch.stack(norms))
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
     # A loss or statistic that is not finite can have a finite gradient: let it show in the norm.
-    shown: Tensor = norm + (totals.all * 0.0).sum()
-    return shown
+    return norm + totals.verdict()
 
 
 def _clip(replica: Replica, gradients: list[Tensor], norm: Float[Tensor, ""]) -> None:
