@@ -8,7 +8,7 @@ def flat(tensor: Shaped[Tensor, "..."]) -> Shaped[Tensor, " numel"]:
     """Return a one-dimensional view over the elements in the order of memory, without a copy.
 
     Raises:
-        RuntimeError: The tensor has uneven gaps or overlaps, so it has no such view.
+        RuntimeError: The elements are not evenly spaced, so there is no such view.
     """
     if tensor.is_contiguous():
         return tensor.view(-1)
@@ -19,15 +19,17 @@ def flat(tensor: Shaped[Tensor, "..."]) -> Shaped[Tensor, " numel"]:
 def is_dense(tensor: Shaped[Tensor, "..."]) -> bool:
     """Return whether the elements fill one stretch of memory, in any order of dimensions."""
     try:
-        return flat(tensor).stride() == (1,)
+        line = flat(tensor)
     except RuntimeError:
         return False
+    return line.numel() <= 1 or line.stride() == (1,)
 
 
 def in_layout_of(
     tensor: Shaped[Tensor, "*shape"], model: Shaped[Tensor, "*shape"]
 ) -> Shaped[Tensor, "*shape"]:
     """Return ``tensor`` itself if it lies in memory like ``model``, else a copy that does."""
-    if tensor.stride() == model.stride() or (tensor.is_contiguous() and model.is_contiguous()):
+    # The common case first: an optimizer asks this twice for every tensor in every step.
+    if (tensor.is_contiguous() and model.is_contiguous()) or tensor.stride() == model.stride():
         return tensor
     return empty_like(model, dtype=tensor.dtype, device=tensor.device).copy_(tensor)
