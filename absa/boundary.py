@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from absa.errors import ConfigError
 from absa.events import Record
+from absa.settings import Settings
 
 StopRequest = Literal["interrupted"]
 
@@ -18,6 +20,9 @@ class Command:
         checkpoint: Checkpoint and go on.
         global_batch: Samples in one update from now on.
         micro_batch: Most samples that go through the model at once from now on.
+
+    Raises:
+        ConfigError: A batch is not positive.
     """
 
     reason: str
@@ -25,6 +30,19 @@ class Command:
     checkpoint: Literal["now"] | None = None
     global_batch: int | None = None
     micro_batch: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("global_batch", "micro_batch"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} is {value} in a command ({self.reason}); at least 1")
+
+    def settings(self, old: Settings) -> Settings:
+        """Return what is in force from now on."""
+        return Settings(
+            global_batch=self.global_batch or old.global_batch,
+            micro_batch=self.micro_batch or old.micro_batch,
+        )
 
 
 class Boundary(Protocol):

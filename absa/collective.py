@@ -87,10 +87,13 @@ class ProcessGroup:
         return pending
 
     def broadcast(self, tensors: list[Tensor], source: int) -> None:
-        """Broadcast each tensor in turn."""
+        """Broadcast each tensor in turn, whatever its memory layout on each rank."""
         root = dist.get_global_rank(self.group, source)
         for tensor in tensors:
-            dist.broadcast(tensor, src=root, group=self.group)
+            message = tensor.contiguous()
+            dist.broadcast(message, src=root, group=self.group)
+            if message is not tensor:
+                tensor.copy_(message)
 
     def broadcast_value(self, value: Any, source: int) -> Any:
         """Broadcast any picklable value between processes of this run."""

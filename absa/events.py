@@ -13,7 +13,7 @@ observation     loss (mean over the samples since the last observation), gradien
                 (median), progress (0..1), time_left_s (null when unknown), epoch (float)
 evaluation      metrics (object: name -> number), seconds, best (bool: best so far)
 checkpoint      checkpoint (its name), seconds (writing, in the background), bytes, best (bool)
-update_skipped  reason, consecutive (non-finite updates in a row)
+update_skipped  reason, loss (null if it is not finite), consecutive (skipped updates in a row)
 settings        changed (object: name -> [old, new]), reason
 fault           what, detail
 run_ended       reason ("epochs", "updates", "samples", "time", "target", "interrupted",

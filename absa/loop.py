@@ -9,90 +9,26 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, NoReturn, Protocol
+from typing import Any, Literal, NoReturn
 
-from absa.boundary import Boundary, Command
-from absa.collective import Collective
+from absa.boundary import Command
 from absa.errors import DivergenceError
 from absa.evaluate import evaluate
 from absa.events import Record
-from absa.observe import Window
+from absa.observe import Window, forecast
 from absa.optim.build import rescale_momentum
+from absa.outside import Outside
+from absa.rules import Rules, crossed, rate
 from absa.run_state import RunState, gather
-from absa.schedules.learning_rate import LearningRate
 from absa.settings import Settings
-from absa.state import StateTree
-from absa.stop import Reached, StopConfig, stop_reason, total_samples
+from absa.stop import Reached, stop_reason
 from absa.task import Source
 from absa.update.cut import cut_update
 from absa.update.replica import Replica
 from absa.update.scalars import Flags, UpdateResult
-from absa.update.update import Updater
+from absa.update.update import Turn, Updater
 
 EndReason = Literal["epochs", "updates", "samples", "time", "target", "interrupted", "diverged"]
-
-
-class Saver(Protocol):
-    """Writes checkpoints; called on every rank at the same boundary."""
-
-    def save(self, tree: StateTree, about: Record) -> None:
-        """Copy ``tree`` and write it in the background.
-
-        ``about`` has the stamp of a journal record, ``metrics`` (of an evaluation at this point, or
-        None), ``best`` (whether that is the best so far) and ``why``: "due", "best", "command" or
-        "end".
-        """
-        ...
-
-    def finish(self, about: Record) -> str | None:
-        """Wait until all is written; return the name of the last checkpoint."""
-        ...
-
-
-@dataclass(frozen=True)
-class Rules:
-    """When the loop does what; intervals in samples are multiples counted from sample 0.
-
-    Args:
-        learning_rate: As a function of samples and global batch.
-        stop: When the run ends.
-        evaluate_samples: Samples between evaluations.
-        evaluate_batch: Samples that go through the model at once in an evaluation.
-        observe_updates: Updates between observations.
-        checkpoint_samples: Samples between checkpoints, or None.
-        checkpoint_s: Seconds between checkpoints, or None.
-        keep_best: Save whenever an evaluation is the best so far.
-        max_skipped: Non-finite updates in a row that end the run.
-    """
-
-    learning_rate: LearningRate
-    stop: StopConfig
-    evaluate_samples: int
-    evaluate_batch: int
-    observe_updates: int
-    checkpoint_samples: int | None
-    checkpoint_s: float | None
-    keep_best: bool
-    max_skipped: int
-
-
-@dataclass(frozen=True)
-class Outside:
-    """What the loop is connected to.
-
-    Args:
-        collective: The ranks.
-        boundary: Journal and commands; used on rank 0 only.
-        saver: Checkpoints.
-        lineage: Number of this unbroken history of weights.
-        generation: Number of this membership of the group.
-    """
-
-    collective: Collective
-    boundary: Boundary
-    saver: Saver
-    lineage: int = 0
-    generation: int = 0
 
 
 @dataclass(frozen=True)
@@ -113,7 +49,7 @@ class Loop:
         metric_names: What the task measures, without ``count``, in one order on every rank.
         rules: When to do what.
         outside: What the run is connected to.
-        state: Where to begin.
+        state: Where to begin; the replica's tensors stand there already.
         clock: Seconds from any origin.
     """
 
@@ -133,11 +69,14 @@ class Loop:
         self._updater = Updater(replica)
         self._started_s = self._saved_s = clock()
         self._window = Window(self._started_s)
-        self._asked = Flags()
+        self._applied_lr = math.nan
+        # Flags that have arrived for the next boundary, and those of rank 0 that are on their way.
+        self._asked = self._raised = Flags()
         self._metrics: dict[str, float] | None = None
+        # Samples after which these happened last.
         self._evaluated_at: int | None = None
+        self._improved_at: int | None = None
         self._saved_at: int | None = None
-        self._num_updates = 0
         replica.model.train()
 
     def train(self, about: Record) -> Outcome:
@@ -147,13 +86,20 @@ class Loop:
             about: What the journal says of the run when it starts.
 
         Raises:
-            DivergenceError: Too many updates in a row were not finite.
+            DivergenceError: Too many updates in a row were skipped.
+            TaskError: The task broke its contract.
         """
-        self._record("run_started", **about)
-        reason = self._stop_reason(command=None)
-        while reason is None:
-            reason = self.step()
-        return self._end(reason)
+        try:
+            self._record("run_started", **about)
+            time_s = self._rules.stop.time_s
+            # Later the clocks of the ranks differ; what was restored is the same on all.
+            time_up = time_s is not None and self._progress.training_s >= time_s
+            reason = self._stop_reason(None, Flags(time_up=time_up))
+            while reason is None:
+                reason = self.step()
+            return self._end(reason)
+        finally:
+            self._updater.close()
 
     def step(self) -> EndReason | None:
         """Make one update and stand at the boundary after it; return why the run ends, if so."""
@@ -162,16 +108,11 @@ class Loop:
         return self._boundary(before)
 
     def _update(self) -> None:
-        """Make one update and take in whatever results have arrived."""
+        """Make one update and take in whatever results are due."""
         progress = self._progress
-        consumed = self._updater.update(
-            self._outside.collective,
-            self._settings,
-            progress.samples,
-            self._learning_rate(),
-            self._flags(),
-        )
-        self._num_updates += 1
+        self._applied_lr = self._learning_rate(self._settings)
+        turn = Turn(progress.samples, self._applied_lr, self._flags())
+        consumed = self._updater.update(self._outside.collective, self._settings, turn)
         self._progress = replace(
             progress, samples=progress.samples + consumed, updates=progress.updates + 1
         )
@@ -179,21 +120,25 @@ class Loop:
             self._take_in(result)
 
     def _flags(self) -> Flags:
-        """Say what rank 0 wants all ranks to do at the next boundary."""
+        """Say what rank 0 wants all ranks to do at the next boundary; it says so once."""
         if self._outside.collective.rank != 0:
             return Flags()
         every_s, time_s = self._rules.checkpoint_s, self._rules.stop.time_s
-        return Flags(
+        wanted = Flags(
             command=self._outside.boundary.waiting(),
             checkpoint=every_s is not None and self._clock() - self._saved_s >= every_s,
             time_up=time_s is not None and self._training_s() >= time_s,
-        )
+        ).without(self._raised)
+        if wanted:
+            self._raised = self._raised | wanted
+        return wanted
 
     def _take_in(self, result: UpdateResult) -> None:
         self._asked = self._asked | result.flags
         self._window.add(result, self._clock())
         if result.applied:
-            self._progress = replace(self._progress, skipped_in_a_row=0)
+            if self._progress.skipped_in_a_row:
+                self._progress = replace(self._progress, skipped_in_a_row=0)
             return
         # It was counted as applied when it was sent off.
         self._progress = replace(
@@ -202,66 +147,70 @@ class Loop:
             skipped=self._progress.skipped + 1,
             skipped_in_a_row=self._progress.skipped_in_a_row + 1,
         )
-        self._record(
-            "update_skipped",
-            reason="the loss or the gradient is not finite",
-            loss=result.loss,
-            consecutive=self._progress.skipped_in_a_row,
-        )
-        if self._progress.skipped_in_a_row >= self._rules.max_skipped:
-            self._diverge()
+        in_a_row = self._progress.skipped_in_a_row
+        self._record("update_skipped", reason=result.reason, loss=result.loss, consecutive=in_a_row)
+        if in_a_row >= self._rules.max_skipped:
+            self._diverge(result)
 
     def _boundary(self, before: int) -> EndReason | None:
         """Do all that may happen between two updates, in one order on every rank."""
         asked, self._asked = self._asked, Flags()
+        self._raised = self._raised.without(asked)
+        progress, rules = self._progress, self._rules
         command = self._receive() if asked.command else None
-        improved = self._crossed(before, self._rules.evaluate_samples) and self._evaluate()
-        if self._num_updates % self._rules.observe_updates == 0:
+        if crossed(before, progress.samples, rules.evaluate_samples):
+            self._evaluate()
+        elif (progress.updates + progress.skipped) % rules.observe_updates == 0:
             self._observe()
-        reason = self._stop_reason(command, time_up=asked.time_up)
-        due = asked.checkpoint or self._crossed(before, self._rules.checkpoint_samples)
-        wanted = command is not None and command.checkpoint is not None
-        best = improved and self._rules.keep_best
-        if reason is None and (due or wanted or best):
-            self._save("due" if due else "command" if wanted else "best", best=improved)
+        reason = self._stop_reason(command, asked)
+        if reason == "updates":
+            self._drain()  # a result that is still on its way may take an update back
+            reason = self._stop_reason(command, asked)
+        if reason is None:
+            if asked.checkpoint or crossed(before, progress.samples, rules.checkpoint_samples):
+                self._save("due")
+            elif command is not None and command.checkpoint is not None:
+                self._save("command")
+            elif rules.keep_best and self._improved_at == progress.samples:
+                self._save("best")
         return reason
 
-    def _stop_reason(self, command: Command | None, *, time_up: bool = False) -> EndReason | None:
+    def _stop_reason(self, command: Command | None, asked: Flags) -> EndReason | None:
+        """Return why the run ends here; one that is complete was not interrupted."""
+        progress = self._progress
+        best = None if progress.best is None else progress.best.get("accuracy")
+        reached = Reached(progress.samples, progress.updates, 0.0, best)
+        complete = stop_reason(self._rules.stop, reached, len(self._replica.train))
+        if complete is not None:
+            return complete
         if command is not None and command.stop is not None:
             return command.stop
-        if time_up:
-            return "time"
-        accuracy = None if self._metrics is None else self._metrics.get("accuracy")
-        reached = Reached(self._progress.samples, self._progress.updates, 0.0, accuracy)
-        return stop_reason(self._rules.stop, reached, len(self._replica.train))
+        return "time" if asked.time_up else None
 
     def _receive(self) -> Command:
         """Return rank 0's command on every rank, and put its settings in force."""
         collective, boundary = self._outside.collective, self._outside.boundary
         mine = boundary.take() if collective.rank == 0 else None
         command: Command = collective.broadcast_value(mine, source=0)
-        old = self._settings
-        self._settings = Settings(
-            global_batch=command.global_batch or old.global_batch,
-            micro_batch=command.micro_batch or old.micro_batch,
-        )
-        if self._settings.global_batch != old.global_batch:
-            factor = self._rules.learning_rate.factor
-            rescale_momentum(
-                self._replica.optimizer,
-                factor(self._settings.global_batch) / factor(old.global_batch),
-            )
-        if self._settings != old:
-            new, was = asdict(self._settings), asdict(old)
-            changed = {name: [was[name], new[name]] for name in new if new[name] != was[name]}
-            self._record("settings", changed=changed, reason=command.reason)
+        old, new = self._settings, command.settings(self._settings)
+        if new == old:
+            return command
+        self._observe()  # an observation speaks of one setting
+        old_lr, new_lr = self._learning_rate(old), self._learning_rate(new)
+        if old_lr > 0 and new_lr != old_lr:
+            rescale_momentum(self._replica.optimizer, new_lr / old_lr)
+        self._settings = new
+        was, now = asdict(old), asdict(new)
+        changed = {name: [was[name], now[name]] for name in now if now[name] != was[name]}
+        self._record("settings", changed=changed, reason=command.reason)
         return command
 
-    def _evaluate(self) -> bool:
-        """Judge the model; return whether it is the best so far."""
+    def _evaluate(self) -> None:
+        """Judge the model and remember whether it is the best so far."""
+        self._drain()
         self._observe()
         started_s = self._clock()
-        self._metrics = evaluate(
+        metrics = evaluate(
             self._replica.task,
             self._replica.model,
             self._evaluation,
@@ -269,78 +218,68 @@ class Loop:
             self._rules.evaluate_batch,
             self._outside.collective,
         )
-        self._evaluated_at = self._progress.samples
-        rating = rate(self._metrics)
+        self._metrics, self._evaluated_at = metrics, self._progress.samples
+        rating = rate(metrics)
         best = None if self._progress.best is None else rate(self._progress.best)
         improved = rating is not None and math.isfinite(rating) and (best is None or rating > best)
         if improved:
-            self._progress = replace(self._progress, best=dict(self._metrics))
+            self._progress = replace(self._progress, best=dict(metrics))
+            self._improved_at = self._progress.samples
         seconds = self._clock() - started_s
-        self._record("evaluation", metrics=self._metrics, seconds=seconds, best=improved)
+        self._record("evaluation", metrics=metrics, seconds=seconds, best=improved)
         self._window.interrupt()
-        return improved
 
     def _observe(self) -> None:
         if self._window.num_updates == 0:
             return
-        settings, num_train = self._settings, len(self._replica.train)
-        fraction, left_s = self._forecast()
-        most_passes = passes_of_largest_share(
-            self._replica, settings, self._outside.collective.world_size
+        num_train, world_size = len(self._replica.train), self._outside.collective.world_size
+        done, left_s = forecast(self._rules.stop, self._progress, num_train, self._training_s())
+        shares = cut_update(
+            min(self._settings.global_batch, num_train),
+            bn_group=self._replica.options.bn_group,
+            micro_batch=self._settings.micro_batch,
+            world_size=world_size,
         )
         self._record(
             "observation",
             **self._window.summary(),
-            learning_rate=self._learning_rate(),
-            global_batch=settings.global_batch,
-            micro_batch=settings.micro_batch,
-            accumulation_steps=most_passes,
-            workers=self._outside.collective.world_size,
-            progress=fraction,
+            learning_rate=self._applied_lr,
+            global_batch=self._settings.global_batch,
+            micro_batch=self._settings.micro_batch,
+            accumulation_steps=max(len(share) for share in shares),
+            workers=world_size,
+            progress=done,
             time_left_s=left_s,
             epoch=self._progress.samples / num_train,
         )
-        self._window = Window(self._clock(), last_s=self._window.last_s)
+        self._window = Window(self._window.last_s)
 
-    def _forecast(self) -> tuple[float | None, float | None]:
-        """Return the share of the run that is done and the seconds that are left, if known."""
-        num_train, stop, progress = len(self._replica.train), self._rules.stop, self._progress
-        spent_s = self._training_s()
-        total = total_samples(stop, num_train)
-        shares = [
-            progress.samples / total if total else None,
-            progress.updates / stop.updates if stop.updates else None,
-            spent_s / stop.time_s if stop.time_s else None,
-        ]
-        known = [min(share, 1.0) for share in shares if share is not None]
-        if not known or max(known) == 0.0:
-            return (max(known) if known else None), None
-        return max(known), spent_s * (1.0 - max(known)) / max(known)
-
-    def _save(self, why: str, *, best: bool) -> None:
+    def _save(self, why: str) -> None:
         self._drain()
         self._saved_s, self._saved_at = self._clock(), self._progress.samples
-        self._progress = replace(self._progress, training_s=self._training_s())
-        self._started_s = self._clock()
-        tree = gather(self._replica, RunState(self._progress, self._settings))
-        about = {**self._about(), "best": best, "why": why}
-        self._outside.saver.save(tree, about)
+        progress = replace(self._progress, training_s=self._training_s())
+        tree = gather(self._replica, RunState(progress, self._settings))
+        best = self._improved_at == self._progress.samples
+        self._outside.saver.save(tree, {**self._about(), "best": best, "why": why})
         self._window.interrupt()
 
     def _end(self, reason: EndReason) -> Outcome:
         self._drain()
-        improved = self._evaluated_at != self._progress.samples and self._evaluate()
+        self._observe()
+        # Who interrupts a run may not wait for long: what counts then is the checkpoint.
+        if reason != "interrupted" and self._evaluated_at != self._progress.samples:
+            self._evaluate()
         if self._saved_at != self._progress.samples:
-            self._save("end", best=improved)
+            self._save("end")
         self._finish(reason)
         return Outcome(reason, self._metrics, RunState(self._progress, self._settings))
 
-    def _diverge(self) -> NoReturn:
+    def _diverge(self, result: UpdateResult) -> NoReturn:
         checkpoint = self._finish("diverged")
         raise DivergenceError(
-            f"{self._progress.skipped_in_a_row} updates in a row had a loss or gradient that is "
-            f"not finite, at sample {self._progress.samples}, learning rate "
-            f"{self._learning_rate():.3g}, batch {self._settings.global_batch}; the last good "
+            f"{self._progress.skipped_in_a_row} updates in a row were skipped, the last because "
+            f"{result.reason}, at sample {self._progress.samples}, learning rate "
+            f"{self._applied_lr:.3g}, batch {self._settings.global_batch}; the last good "
             f"checkpoint is {checkpoint or 'none'}. Lower optimizer.lr, lengthen the warm-up or "
             "set clip_norm; max_skipped says how many are allowed"
         )
@@ -363,11 +302,8 @@ class Loop:
         for result in self._updater.flush():
             self._take_in(result)
 
-    def _crossed(self, before: int, interval: int | None) -> bool:
-        return interval is not None and before // interval < self._progress.samples // interval
-
-    def _learning_rate(self) -> float:
-        return self._rules.learning_rate.at(self._progress.samples, self._settings.global_batch)
+    def _learning_rate(self, settings: Settings) -> float:
+        return self._rules.learning_rate.at(self._progress.samples, settings.global_batch)
 
     def _training_s(self) -> float:
         return self._progress.training_s + self._clock() - self._started_s
@@ -390,21 +326,3 @@ class Loop:
     def _record(self, event: str, **fields: Any) -> None:
         if self._outside.collective.rank == 0:
             self._outside.boundary.record({"event": event, **self._stamp(), **fields})
-
-
-def rate(metrics: dict[str, float]) -> float | None:
-    """Return the number by which evaluations are compared: the accuracy, else minus the loss."""
-    if "accuracy" in metrics:
-        return metrics["accuracy"]
-    return -metrics["loss"] if "loss" in metrics else None
-
-
-def passes_of_largest_share(replica: Replica, settings: Settings, world_size: int) -> int:
-    """Return how many passes the busiest rank makes for a whole update."""
-    shares = cut_update(
-        min(settings.global_batch, len(replica.train)),
-        bn_group=replica.options.bn_group,
-        micro_batch=settings.micro_batch,
-        world_size=world_size,
-    )
-    return max(len(share) for share in shares)

@@ -40,10 +40,14 @@ def restore(replica: Replica, tree: StateTree) -> RunState:
         CheckpointError: The tree belongs to another model or optimizer.
     """
     _load_model(replica.model, _under("model/", tree))
-    load_optimizer_state(
-        replica.optimizer, replica.model, _under("optimizer/", tree), tree.values["optimizer"]
-    )
-    return RunState(Progress(**tree.values["progress"]), Settings(**tree.values["settings"]))
+    scalars = tree.values.get("optimizer", {})
+    load_optimizer_state(replica.optimizer, replica.model, _under("optimizer/", tree), scalars)
+    try:
+        return RunState(Progress(**tree.values["progress"]), Settings(**tree.values["settings"]))
+    except (TypeError, KeyError) as error:
+        raise CheckpointError(
+            f"the checkpoint was written by another version of absa: {error}; resume with that one"
+        ) from error
 
 
 def _under(prefix: str, tree: StateTree) -> dict[str, torch.Tensor]:
@@ -55,8 +59,8 @@ def _under(prefix: str, tree: StateTree) -> dict[str, torch.Tensor]:
 
 
 def _load_model(model: torch.nn.Module, tensors: dict[str, torch.Tensor]) -> None:
-    expected = {name: tuple(t.shape) for name, t in model.state_dict().items()}
-    found = {name: tuple(t.shape) for name, t in tensors.items()}
+    expected = {name: _form(tensor) for name, tensor in model.state_dict().items()}
+    found = {name: _form(tensor) for name, tensor in tensors.items()}
     if expected != found:
         wrong = sorted(
             name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)
@@ -68,3 +72,7 @@ def _load_model(model: torch.nn.Module, tensors: dict[str, torch.Tensor]) -> Non
             "resume with the job that wrote it"
         )
     model.load_state_dict(tensors)
+
+
+def _form(tensor: torch.Tensor) -> str:
+    return f"{tensor.dtype} of shape {tuple(tensor.shape)}"

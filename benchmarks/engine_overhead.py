@@ -28,14 +28,16 @@ from absa.data.image_set import Split
 from absa.data.images import ImageSource
 from absa.data.normalisation import Normalisation
 from absa.events import Record
-from absa.loop import Loop, Outside, Rules
+from absa.loop import Loop
 from absa.models import build_model
 from absa.models.config import ModelConfig
-from absa.models.ghost_batch_norm import batch_norms
 from absa.models.conversion import convert_batch_norm
+from absa.models.ghost_batch_norm import batch_norms
 from absa.models.running_statistics import RunningStatistics
 from absa.order import SampleOrder
+from absa.outside import Outside
 from absa.progress import Progress
+from absa.rules import Rules
 from absa.run_state import RunState
 from absa.schedules.config import DecayConfig, ScheduleConfig, WarmupConfig
 from absa.schedules.learning_rate import learning_rate

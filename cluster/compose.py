@@ -8,13 +8,13 @@ import torch
 from absa.data.map_style import as_source
 from absa.errors import ConfigError
 from absa.events import Record
-from absa.loop import Rules
 from absa.models.conversion import convert_batch_norm
 from absa.models.ghost_batch_norm import batch_norms
 from absa.models.running_statistics import RunningStatistics
 from absa.optim.build import build_optimizer
 from absa.order import SampleOrder
 from absa.progress import Progress
+from absa.rules import Rules
 from absa.run_state import RunState
 from absa.schedules.learning_rate import learning_rate
 from absa.settings import Settings

@@ -10,7 +10,7 @@ from absa.collective import SingleProcess
 from absa.errors import ConfigError
 from absa.events import Record
 from absa.journal import Journal, open_journal
-from absa.loop import Outside
+from absa.outside import Outside
 from cluster.compose import compose
 from cluster.exit_code import exit_code
 from cluster.interrupt import interrupts
@@ -66,9 +66,9 @@ def train_local(job: Job, *, resume: str | None, view: View) -> int:
         beginning = begin(composed, run.folder)
         with open_journal(run.folder.storage, run.lineage) as journal:
             boundary = LocalBoundary(journal, view, interrupted)
-            saver = FolderSaver(run.folder, job, boundary.record, rank=0)
-            outside = Outside(SingleProcess(), boundary, saver, lineage=run.lineage)
-            outcome = train(job, composed, beginning, run.folder.name, outside)
+            with FolderSaver(run.folder, job, boundary.record, rank=0) as saver:
+                outside = Outside(SingleProcess(), boundary, saver, lineage=run.lineage)
+                outcome = train(job, composed, beginning, run.folder.name, outside)
     return exit_code(outcome.reason)
 
 

@@ -1,6 +1,8 @@
 """Copies the state at a boundary and has it written in the background."""
 
 from collections.abc import Callable
+from types import TracebackType
+from typing import Self
 
 from absa.background_writer import BackgroundWriter
 from absa.checkpoint import CheckpointInfo, checkpoint_name
@@ -13,6 +15,8 @@ from cluster.job import Job
 
 class FolderSaver:
     """Saves to a run folder; on ranks other than 0 it does nothing, for their state is the same.
+
+    Leave its ``with`` block before what ``on_written`` writes to is closed.
 
     Args:
         folder: The run's folder.
@@ -28,6 +32,18 @@ class FolderSaver:
         self._config, self._job = job.checkpoint, job.model_dump(mode="json")
         self._writer = BackgroundWriter(self._folder, self._written)
         self._last: str | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # A run that fails must not leave a checkpoint half written or unrecorded.
+        self._writer.__exit__(kind, error, traceback)
 
     def save(self, tree: StateTree, about: Record) -> None:
         """Copy ``tree`` and write it in the background, after the one before it."""

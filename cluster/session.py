@@ -6,7 +6,8 @@ import torch
 
 from absa.checkpoint import load_checkpoint, newest
 from absa.collective import Collective
-from absa.loop import Loop, Outcome, Outside
+from absa.loop import Loop, Outcome
+from absa.outside import Outside
 from absa.run_folder import RunFolder
 from absa.run_state import RunState, restore
 from cluster.compose import Composed, describe

@@ -11,7 +11,7 @@ import torch.distributed as dist
 
 from absa.collective import Collective, ProcessGroup, SingleProcess
 from absa.errors import AbsaError
-from absa.loop import Outside
+from absa.outside import Outside
 from cluster.compose import Composed, compose
 from cluster.controller_link import ControllerLink, NoLink
 from cluster.exit_code import ExitCode

@@ -4,10 +4,13 @@ import math
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
+from torch.optim import SGD, Optimizer
 
+from absa.optim.lars import LARS
 from absa.update.replica import Replica
-from absa.update.scalars import LOSS, NUM_SCALARS, WEIGHT
+from absa.update.scalars import Totals
 
 
 @dataclass(frozen=True)
@@ -15,53 +18,94 @@ class Reduced:
     """The sums over all ranks of one update.
 
     Args:
-        scalars: The update's scalars, then the batch-norm statistics.
+        totals: The update's scalars and batch-norm statistics.
         gradients: Every parameter's gradient of (sum of weighted losses) / num_samples.
         num_samples: Samples of the update.
         weighted: Whether samples weigh differently, so that the gradient must still be multiplied
             by num_samples / sum of weights.
     """
 
-    scalars: Tensor
+    totals: Totals
     gradients: list[Tensor]
     num_samples: int
     weighted: bool
 
 
-def apply(replica: Replica, reduced: Reduced) -> Tensor:
+def apply_judged(replica: Replica, reduced: Reduced) -> Float[Tensor, ""]:
     """Clip, step the optimizer and commit batch-norm statistics, all only if all is finite.
 
+    The host waits for the gradient's norm, which costs nothing where the host computes it.
+
     Returns:
-        The gradient's norm before clipping, a scalar on the device; not finite if the update was
-        skipped.
+        The gradient's norm before clipping; not finite if the update was skipped.
     """
-    if reduced.weighted:
-        torch._foreach_mul_(reduced.gradients, reduced.num_samples / reduced.scalars[WEIGHT])
-    norm = torch.nn.utils.get_total_norm(reduced.gradients)
-    # A loss that is not finite can have a finite gradient: let it show in the norm.
-    norm = norm + 0.0 * reduced.scalars[LOSS]
-    if replica.device.type == "cuda":
-        _apply_on_device(replica, reduced, norm)
-    elif math.isfinite(norm.item()):
+    norm = _norm(reduced)
+    if math.isfinite(norm.item()):
         _clip(replica, reduced.gradients, norm)
         replica.optimizer.step()
-        replica.statistics.commit(reduced.scalars[NUM_SCALARS:])
+        replica.statistics.commit(reduced.totals.statistics)
     return norm
 
 
-def _clip(replica: Replica, gradients: list[Tensor], norm: Tensor) -> None:
-    if replica.options.clip_norm is not None:
-        torch.nn.utils.clip_grads_with_norm_(
-            replica.parameters, replica.options.clip_norm, norm, foreach=True
-        )
+def apply_unseen(replica: Replica, reduced: Reduced) -> Float[Tensor, ""]:
+    """Do the same without waiting for the device: the optimizer's kernels look at the verdict.
 
+    The optimizer must be one that `can_skip_unseen` and has been prepared by `prepare_unseen`.
 
-def _apply_on_device(replica: Replica, reduced: Reduced, norm: Tensor) -> None:
-    """Do the same without waiting for the device: the optimizer's kernels look at the flag."""
+    Returns:
+        The gradient's norm before clipping; not finite if the update was skipped.
+    """
+    norm = _norm(reduced)
     finite = norm.isfinite()
     _clip(replica, reduced.gradients, norm)
-    replica.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
-    replica.optimizer.step()
-    del replica.optimizer.found_inf  # type: ignore[attr-defined]
-    statistics = reduced.scalars[NUM_SCALARS:]
-    replica.statistics.commit(torch.where(finite, statistics, 0.0))
+    optimizer = replica.optimizer
+    optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
+    try:
+        optimizer.step()
+    finally:
+        del optimizer.found_inf  # type: ignore[attr-defined]
+    replica.statistics.commit(torch.where(finite, reduced.totals.statistics, 0.0))
+    return norm
+
+
+def can_skip_unseen(optimizer: Optimizer) -> bool:
+    """Return whether a step changes nothing if the scalar tensor ``found_inf`` is 1.
+
+    LARS and PyTorch's fused kernels do that. With dampening SGD's first step is special.
+    """
+    if isinstance(optimizer, LARS):
+        return True
+    groups = optimizer.param_groups
+    return all(group.get("fused") and not group.get("dampening") for group in groups)
+
+
+def prepare_unseen(optimizer: Optimizer) -> None:
+    """Give SGD its momentum before the first step.
+
+    It would make it uninitialised and leave it so if that step is skipped (torch 2.6 to 2.13,
+    ``torch/optim/sgd.py``, ``_fused_sgd``). From zero the first step is the same.
+    """
+    if not isinstance(optimizer, SGD):
+        return
+    for group in optimizer.param_groups:
+        for parameter in group["params"] if group["momentum"] else ():
+            state = optimizer.state[parameter]
+            if state.get("momentum_buffer") is None:
+                state["momentum_buffer"] = torch.zeros_like(parameter)
+
+
+def _norm(reduced: Reduced) -> Float[Tensor, ""]:
+    """Bring the gradient to its final scale; return its norm, not finite if anything is not."""
+    totals = reduced.totals
+    if reduced.weighted:
+        torch._foreach_mul_(reduced.gradients, reduced.num_samples / totals.weight)
+    norms = torch._foreach_norm(reduced.gradients, 2, dtype=totals.all.dtype)
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+    # A loss or statistic that is not finite can have a finite gradient: let it show in the norm.
+    return norm + totals.verdict()
+
+
+def _clip(replica: Replica, gradients: list[Tensor], norm: Float[Tensor, ""]) -> None:
+    """Scale the gradient to at most ``clip_norm``, as ``torch.nn.utils.clip_grad_norm_`` does."""
+    if replica.options.clip_norm is not None:
+        torch._foreach_mul_(gradients, (replica.options.clip_norm / (norm + 1e-6)).clamp(max=1.0))

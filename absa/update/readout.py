@@ -1,41 +1,70 @@
 """Bring an update's scalars to the host without making a GPU wait."""
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import Protocol
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 
-@dataclass(frozen=True)
-class _OnItsWay:
-    values: Tensor
-    copied: torch.cuda.Event | None
-    num_samples: int
+class Copying(Protocol):
+    """A tensor on its way to the host."""
+
+    def wait(self) -> list[float]:
+        """Return its values once they are there."""
+        ...
+
+
+Send = Callable[[Float[Tensor, " n"]], Copying]
+"""Starts to copy a tensor that nobody will change."""
+
+
+class OnHost:
+    """A tensor that is there already."""
+
+    def __init__(self, values: Float[Tensor, " n"]) -> None:
+        self._values = values
+
+    def wait(self) -> list[float]:
+        """Return the values."""
+        return self._values.tolist()
+
+
+class FromCuda:
+    """A copy through pinned memory, on the current stream."""
+
+    def __init__(self, values: Float[Tensor, " n"]) -> None:
+        self._host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+        self._host.copy_(values, non_blocking=True)
+        self._copied = torch.cuda.Event()
+        self._copied.record()
+
+    def wait(self) -> list[float]:
+        """Return the values once the device has come to where they are."""
+        self._copied.synchronize()
+        return self._host.tolist()
 
 
 class Readout:
     """A queue of scalars between the device and the host.
 
-    On a CPU what is posted can be taken at once. On CUDA it is copied to pinned memory and taken
-    one update later, at the same update on every rank: reading it at once would make the host wait
-    for the device at every update.
+    Reading at once would make the host wait for the device at every update, so results are taken
+    ``lag`` updates late: at the same update on every rank, whether or not they have arrived before.
+
+    Args:
+        lag: How many updates a result stays on its way, at least 0.
+        send: Starts a copy.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self._lag = 1 if device.type == "cuda" else 0
-        self._queue: deque[_OnItsWay] = deque()
+    def __init__(self, lag: int, send: Send = OnHost) -> None:
+        self._lag, self._send = lag, send
+        self._queue: deque[tuple[Copying, int]] = deque()
 
-    def post(self, values: Tensor, num_samples: int) -> None:
-        """Start to bring ``values`` (shape: numbers) over."""
-        if self._lag == 0:
-            self._queue.append(_OnItsWay(values, None, num_samples))
-            return
-        host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
-        host.copy_(values, non_blocking=True)
-        copied = torch.cuda.Event()
-        copied.record()
-        self._queue.append(_OnItsWay(host, copied, num_samples))
+    def post(self, values: Float[Tensor, " n"], num_samples: int) -> None:
+        """Start to bring ``values`` over."""
+        self._queue.append((self._send(values), num_samples))
 
     def take(self) -> list[tuple[list[float], int]]:
         """Return what is due, oldest first, each with its number of samples."""
@@ -46,7 +75,5 @@ class Readout:
         return [self._pop() for _ in range(len(self._queue))]
 
     def _pop(self) -> tuple[list[float], int]:
-        oldest = self._queue.popleft()
-        if oldest.copied is not None:
-            oldest.copied.synchronize()
-        return oldest.values.tolist(), oldest.num_samples
+        oldest, num_samples = self._queue.popleft()
+        return oldest.wait(), num_samples

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from absa.collective import Collective, Pending
 from absa.errors import TaskError
+from absa.optim.layout import is_dense
 
 BUCKET_BYTES = 8 << 20
 """Small enough that a bucket is on its way while backward goes on, large enough for the link."""
@@ -33,13 +34,15 @@ class _Bucket:
 
     def pack(self) -> None:
         """Copy the gradients into the message; a parameter without one sends zeros."""
-        have = [(g, p.grad) for g, p in zip(self.gradients, self.parameters, strict=True)]
-        ready = [(gradient, grad) for gradient, grad in have if grad is not None]
-        if ready:
-            torch._foreach_copy_([gradient for gradient, _ in ready], [grad for _, grad in ready])
-        for gradient, grad in have:
-            if grad is None:
-                gradient.zero_()
+        places, found = [], []
+        for place, parameter in zip(self.gradients, self.parameters, strict=True):
+            if parameter.grad is None:
+                place.zero_()
+                continue
+            places.append(place)
+            found.append(dense(parameter.grad))
+        if places:
+            torch._foreach_copy_(places, found)
 
     def unpack(self) -> None:
         """Let every ``.grad`` be its part of the summed message."""
@@ -55,19 +58,20 @@ class GradientReducer:
 
     Args:
         parameters: The trainable parameters, in the same order on every rank.
-        num_scalars: How many float32 scalars ride along.
-        bucket_bytes: Most bytes in one message.
+        num_scalars: How many scalars ride along.
+        dtype: Of the messages; it must hold every gradient.
+        bucket_bytes: Most bytes in one message; a larger parameter is a message of its own.
     """
 
     def __init__(
         self,
         parameters: Sequence[nn.Parameter],
         num_scalars: int,
+        dtype: torch.dtype,
         bucket_bytes: int = BUCKET_BYTES,
     ) -> None:
         # Backward reaches the last parameters first, so their bucket leaves first.
         backward_order = list(reversed(parameters))
-        dtype = _widest_dtype(backward_order)
         limit = max(bucket_bytes // dtype.itemsize, 1)
         groups = _split(backward_order, limit)
         lengths = [sum(p.numel() for p in group) for group in groups]
@@ -97,7 +101,7 @@ class GradientReducer:
 
         Args:
             collective: The group that ``arm`` was given.
-            scalars: Float32, replaced by their sums over the ranks.
+            scalars: Replaced by their sums over the ranks.
         """
         self._collective = None
         self._scalars.copy_(scalars)
@@ -140,11 +144,19 @@ class GradientReducer:
         return on_gradient
 
 
-def _widest_dtype(parameters: Sequence[nn.Parameter]) -> torch.dtype:
-    dtype = torch.float32
-    for parameter in parameters:
-        dtype = torch.promote_types(dtype, parameter.dtype)
-    return dtype
+def dense(gradient: Tensor) -> Tensor:
+    """Return ``gradient``.
+
+    Raises:
+        TaskError: It is sparse.
+    """
+    if gradient.layout != torch.strided:
+        raise TaskError(
+            f"a parameter of shape {tuple(gradient.shape)} has a gradient of layout "
+            f"{gradient.layout}; only dense gradients can be trained: build the embedding with "
+            "sparse=False"
+        )
+    return gradient
 
 
 def _split(parameters: list[nn.Parameter], limit: int) -> list[list[nn.Parameter]]:
@@ -162,6 +174,6 @@ def _split(parameters: list[nn.Parameter], limit: int) -> list[list[nn.Parameter
 
 def _shaped(piece: Tensor, parameter: nn.Parameter) -> Tensor:
     """View a flat piece with the parameter's shape and, where it is dense, its memory layout."""
-    if torch.ops.aten.is_non_overlapping_and_dense(parameter):
+    if is_dense(parameter):
         return piece.as_strided(parameter.size(), parameter.stride(), piece.storage_offset())
     return piece.view_as(parameter)

@@ -12,6 +12,7 @@ from absa.order import SampleOrder
 from absa.task import Batch, Source, Task
 
 Precision = Literal["fp32", "bf16"]
+Verdict = Literal["host", "device"]
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,16 @@ class UpdateOptions:
         bn_group: Samples that share one batch-norm statistic; None: the model has no batch-norm.
         precision: bf16 runs the forward pass under autocast; weights and gradients stay fp32.
         clip_norm: Largest norm of the gradient that is applied, or None.
+        verdict: Who judges whether an update is finite. The host waits for it; the device skips a
+            step on its own, and the host learns of it one update late. None: the device if that is
+            a GPU and the optimizer can skip.
     """
 
     seed: int
     bn_group: int | None
     precision: Precision = "fp32"
     clip_norm: float | None = None
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True)

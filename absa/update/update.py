@@ -1,48 +1,108 @@
 """One update on one rank: accumulate, reduce, apply."""
 
-import math
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from absa.collective import Collective
+from absa.errors import TaskError
 from absa.optim.build import set_learning_rate
 from absa.order import next_range
 from absa.settings import Settings
 from absa.update.accumulate import accumulate
-from absa.update.apply import Reduced, apply
+from absa.update.apply import (
+    Reduced,
+    apply_judged,
+    apply_unseen,
+    can_skip_unseen,
+    prepare_unseen,
+)
 from absa.update.cut import cut_update
-from absa.update.readout import Readout
-from absa.update.reducer import GradientReducer
+from absa.update.readout import FromCuda, OnHost, Readout
+from absa.update.reducer import GradientReducer, dense
 from absa.update.replica import Replica, weights_of
-from absa.update.scalars import NUM_SCALARS, Flags, UpdateResult
+from absa.update.scalars import Flags, Totals, UpdateResult, result
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Which update is to be made.
+
+    Args:
+        samples: Samples consumed before it.
+        learning_rate: Its learning rate.
+        flags: What this rank wants all ranks to do after it.
+    """
+
+    samples: int
+    learning_rate: float
+    flags: Flags
 
 
 class Updater:
-    """Makes updates on one rank and hands out their results, on CUDA one update late."""
+    """Makes updates on one rank and hands out their results.
+
+    Where the device judges whether an update is finite (`UpdateOptions.verdict`), results come one
+    update late.
+
+    Args:
+        replica: What the rank computes with; its optimizer's state is loaded already.
+
+    Raises:
+        TaskError: The parameters are of a kind that cannot be trained.
+    """
 
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
-        self._readout = Readout(replica.device)
+        dtype = _widest_dtype(replica.parameters)
+        self._totals = Totals(replica.statistics.size, dtype, replica.device)
         self._reducer: GradientReducer | None = None
-        size = NUM_SCALARS + replica.statistics.size
-        self._scalars = torch.zeros(size, device=replica.device)
+        on_cuda = replica.device.type == "cuda"
+        verdict = replica.options.verdict
+        if verdict is None:
+            verdict = "device" if on_cuda and can_skip_unseen(replica.optimizer) else "host"
+        if verdict == "host":
+            self._apply, self._readout = apply_judged, Readout(0)
+            return
+        prepare_unseen(replica.optimizer)
+        self._apply, self._readout = apply_unseen, Readout(1, FromCuda if on_cuda else OnHost)
 
-    def update(
-        self,
-        collective: Collective,
-        settings: Settings,
-        samples: int,
-        learning_rate: float,
-        flags: Flags,
-    ) -> int:
-        """Make the update that begins after ``samples`` samples.
+    def update(self, collective: Collective, settings: Settings, turn: Turn) -> int:
+        """Make one update.
+
+        If it fails, nothing of it stays behind but gradients, and it can be made again.
 
         Returns:
             Samples it consumed, over all ranks.
+
+        Raises:
+            TaskError: The task broke its contract.
         """
-        replica = self._replica
-        epoch, start, stop = next_range(samples, settings.global_batch, len(replica.train))
+        try:
+            return self._update(collective, settings, turn)
+        except BaseException:
+            self._replica.statistics.discard()
+            self.close()  # sums may still be under way in its buffer
+            raise
+
+    def results(self) -> list[UpdateResult]:
+        """Return the results that are due since the last call."""
+        return [result(values, n) for values, n in self._readout.take()]
+
+    def flush(self) -> list[UpdateResult]:
+        """Wait for the results that are still on the device and return them."""
+        return [result(values, n) for values, n in self._readout.flush()]
+
+    def close(self) -> None:
+        """Take the hooks off the parameters."""
+        if self._reducer is not None:
+            self._reducer.close()
+            self._reducer = None
+
+    def _update(self, collective: Collective, settings: Settings, turn: Turn) -> int:
+        replica, totals = self._replica, self._totals
+        epoch, start, stop = next_range(turn.samples, settings.global_batch, len(replica.train))
         num_samples = stop - start
         shares = cut_update(
             num_samples,
@@ -50,63 +110,56 @@ class Updater:
             micro_batch=settings.micro_batch,
             world_size=collective.world_size,
         )
-        set_learning_rate(replica.optimizer, learning_rate)
-        replica.optimizer.zero_grad(set_to_none=True)
+        set_learning_rate(replica.optimizer, turn.learning_rate)
+        for parameter in replica.parameters:
+            parameter.grad = None
         reducer = self._reducer_for(collective)
-        sums = accumulate(
+        totals.begin(turn.flags)
+        accumulate(
             replica,
             shares[collective.rank],
             (epoch, start),
             num_samples,
+            totals,
             before_last=lambda: reducer.arm(collective) if reducer else None,
         )
-        self._pack(sums, flags)
+        replica.statistics.pack(totals.statistics)
         if reducer:
-            reducer.finish(collective, self._scalars)
+            reducer.finish(collective, totals.all)
         weighted = weights_of(replica.task) is not None
-        reduced = Reduced(self._scalars, _gradients(replica), num_samples, weighted)
-        norm = apply(replica, reduced)
-        self._readout.post(torch.cat((self._scalars[:NUM_SCALARS], norm.view(1))), num_samples)
+        gradients = _gradients(replica.parameters)
+        norm = self._apply(replica, Reduced(totals, gradients, num_samples, weighted))
+        self._readout.post(torch.cat((totals.scalars, norm.view(1))), num_samples)
         return num_samples
-
-    def results(self) -> list[UpdateResult]:
-        """Return the results that have arrived since the last call."""
-        return [_result(values, n) for values, n in self._readout.take()]
-
-    def flush(self) -> list[UpdateResult]:
-        """Wait for the results that are still on the device and return them."""
-        return [_result(values, n) for values, n in self._readout.flush()]
 
     def _reducer_for(self, collective: Collective) -> GradientReducer | None:
         """Return the reducer, which a group of one does without: no buffer, no copy, no hook."""
-        if collective.world_size > 1 and self._reducer is None:
-            self._reducer = GradientReducer(self._replica.parameters, len(self._scalars))
-        elif collective.world_size == 1 and self._reducer is not None:
-            self._reducer.close()
-            self._reducer = None
+        if collective.world_size == 1:
+            self.close()
+        elif self._reducer is None:
+            totals = self._totals.all
+            self._reducer = GradientReducer(self._replica.parameters, len(totals), totals.dtype)
         return self._reducer
 
-    def _pack(self, sums: tuple[Tensor, Tensor], flags: Flags) -> None:
-        raised = torch.tensor((flags.command, flags.checkpoint, flags.time_up), dtype=torch.float32)
-        raised = raised.to(self._scalars.device, non_blocking=True)
-        torch.cat((torch.stack(sums), raised), out=self._scalars[:NUM_SCALARS])
-        self._replica.statistics.pack(self._scalars[NUM_SCALARS:])
 
-
-def _gradients(replica: Replica) -> list[Tensor]:
+def _gradients(parameters: list[nn.Parameter]) -> list[Tensor]:
     """Return every parameter's gradient; one that the loss does not depend on is zero."""
-    for parameter in replica.parameters:
+    gradients = []
+    for parameter in parameters:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
-    return [p.grad for p in replica.parameters if p.grad is not None]
+        gradients.append(dense(parameter.grad))
+    return gradients
 
 
-def _result(values: list[float], num_samples: int) -> UpdateResult:
-    loss_sum, weight_sum, command, checkpoint, time_up, norm = values
-    return UpdateResult(
-        num_samples=num_samples,
-        loss=loss_sum / weight_sum if weight_sum else math.nan,
-        gradient_norm=norm,
-        applied=math.isfinite(norm),
-        flags=Flags(command > 0, checkpoint > 0, time_up > 0),
-    )
+def _widest_dtype(parameters: list[nn.Parameter]) -> torch.dtype:
+    """Return a dtype that holds every gradient, at least float32."""
+    dtype = torch.float32
+    for parameter in parameters:
+        if not parameter.is_floating_point():
+            raise TaskError(
+                f"a parameter of shape {tuple(parameter.shape)} is {parameter.dtype}; trainable "
+                "parameters must be real: float32, float64, bfloat16 or float16"
+            )
+        dtype = torch.promote_types(dtype, parameter.dtype)
+    return dtype
