@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OURS = {"absa", "absa_command", "benchmarks", "cluster"}
+OURS |= {file.stem for file in (ROOT / "tests").rglob("*.py")}
 TOOLS = {"import-linter", "moto", "mypy", "ruff", "setuptools", "types-psutil", "types-pyyaml"}
 """Run by the Makefile or in a process of their own, not imported by a test."""
 
@@ -41,7 +42,7 @@ def imported(*places: str) -> set[str]:
         for name in _names(node)
     }
     known = packages_distributions()
-    foreign = modules - OURS - sys.stdlib_module_names - {"conftest"}
+    foreign = modules - OURS - sys.stdlib_module_names
     return {canonical(known.get(module, [f"(none has {module})"])[0]) for module in foreign}
 
 
