@@ -67,4 +67,5 @@ def test_python_m_cluster_is_the_same_command(tmp_path):
     result = run("-m", "cluster", "train", "--set", "seed=x", cwd=tmp_path)
 
     assert result.returncode == 2
-    assert result.stderr == 'error: --set seed=x: seed must be an integer at least 0, not "x"\n'
+    assert result.stderr.startswith("error: --set seed=x: seed must be an integer at least 0")
+    assert "Traceback" not in result.stderr

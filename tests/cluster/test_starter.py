@@ -39,15 +39,6 @@ def test_the_job_is_valid_and_names_a_class_of_the_task_file(starter):
     assert [c.name for c in classes] == [name]
 
 
-@pytest.fixture
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.mark.usefixtures("one_thread")
 def test_the_task_learns_with_the_numbers_of_its_job(task):
     torch.manual_seed(0)
     data, model = task.datasets(), task.build_model()

@@ -1,9 +1,6 @@
 """The real MNIST and CIFAR-10, which lie in ``shared/data`` beside a checkout of this project."""
 
 import hashlib
-import os
-from importlib import util
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,13 +8,6 @@ import pytest
 from absa.data.config import DataConfig
 from absa.data.normalisation import measure
 from absa.data.open import normalisation_of, open_data
-
-# The decoder in shared/data leaves its files to the garbage collector.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
-)
-
-_BESIDE = Path(__file__).resolve().parents[3].parent / "shared" / "data"
 
 # shared/data/*/README.md: of the published, uncompressed IDX files, and of the decoded pixels.
 _IDX_MD5 = {
@@ -32,22 +22,9 @@ _CIFAR_SHA256 = {
 }
 
 
-@pytest.fixture
-def shared():
-    """Return the folder and its decoder."""
-    folder = Path(os.environ.get("ABSA_SHARED", _BESIDE))
-    if not folder.is_dir():
-        pytest.skip(f"there is no {folder}; ABSA_SHARED may name another")
-    spec = util.spec_from_file_location("unpack", folder / "unpack.py")
-    module = util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return folder, module
-
-
-def _load(shared, name):
-    folder, unpack = shared
+def _load(folder):
     return {
-        part: (unpack.load_images(folder / name, part), unpack.load_labels(folder / name, part))
+        part: tuple(np.load(folder / f"{part}_{kind}.npy") for kind in ("images", "labels"))
         for part in ("train", "test")
     }
 
@@ -61,8 +38,8 @@ def _looks_published(name, images, like):
     assert np.array_equal(images.test.labels, like["test"][1])
 
 
-def test_mnist_as_published_is_read(shared, tmp_path, idx_bytes):
-    sets = _load(shared, "mnist")
+def test_mnist_as_published_is_read(shared_data, tmp_path, idx_bytes):
+    sets = _load(shared_data("mnist"))
     for stem, part in (("train", "train"), ("t10k", "test")):
         images, labels = sets[part]
         for kind, array in (("images-idx3-ubyte", images[..., 0]), ("labels-idx1-ubyte", labels)):
@@ -80,20 +57,18 @@ def test_mnist_as_published_is_read(shared, tmp_path, idx_bytes):
 
 @pytest.mark.cpu_heavy
 @pytest.mark.parametrize("form", ["binary", "arrays"])
-def test_cifar10_as_published_is_read(shared, tmp_path, form):
-    sets = _load(shared, "cifar10")
-    if form == "arrays":
-        for part, (images, labels) in sets.items():
-            np.save(tmp_path / f"{part}_images.npy", images)
-            np.save(tmp_path / f"{part}_labels.npy", labels)
-    else:
+def test_cifar10_as_published_is_read(shared_data, tmp_path, form):
+    root = shared_data("cifar10")
+    sets = _load(root)
+    if form == "binary":
+        root = tmp_path
         images, labels = (np.concatenate(arrays) for arrays in zip(*sets.values(), strict=True))
         planes = images.transpose(0, 3, 1, 2).reshape(60000, -1)
         records = np.concatenate([labels[:, None], planes], axis=1)
         names = [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]
         for name, part in zip(names, np.split(records, 6), strict=True):
             (tmp_path / name).write_bytes(part.tobytes())
-    found = open_data(DataConfig(name="cifar10", root=str(tmp_path)), seed=0)
+    found = open_data(DataConfig(name="cifar10", root=str(root)), seed=0)
     for part in ("train", "test"):
         pixels = np.ascontiguousarray(getattr(found, part).images)
         assert hashlib.sha256(pixels).hexdigest() == _CIFAR_SHA256[part]

@@ -28,7 +28,7 @@ def save(run: RunFolder, update: int, net: nn.Module, metric: float | None = Non
 @pytest.fixture
 def run(tmp_path: Path) -> RunFolder:
     run = new_run(str(tmp_path / "runs"), "digits")
-    write_job(run, {})
+    write_job(run, "name: digits\n")
     return run
 
 

@@ -5,10 +5,6 @@ from types import ModuleType
 import pytest
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "browser: opens the report in Chromium, if it is installed")
-
-
 @pytest.fixture(scope="session")
 def replay() -> ModuleType:
     """The generator of a plausible journal."""
