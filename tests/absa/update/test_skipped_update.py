@@ -175,7 +175,7 @@ def test_on_the_device_an_update_never_waits(kind, optimizer):
     assert [r.flags for r in updater.flush()] == [flags, flags]
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_on_a_gpu_an_update_never_waits(optimizer):
     task = Classify(Points(LENGTH), normed_network)
