@@ -2,6 +2,8 @@
 
 from enum import IntEnum
 
+from absa.errors import AbsaError
+
 
 class ExitCode(IntEnum):
     """Exit codes of every `absa` command; an `AbsaError` carries its own."""
@@ -29,3 +31,9 @@ def exit_code(reason: str) -> ExitCode:
     if reason == "diverged":
         return ExitCode.TRAINING_FAILED
     return ExitCode.FINISHED
+
+
+class TrainingFailedError(AbsaError):
+    """Training began and cannot go on."""
+
+    exit_code = int(ExitCode.TRAINING_FAILED)
