@@ -13,9 +13,9 @@ from cluster.job import Job
 from cluster.own_ray import RayLostError
 from cluster.preflight import check_here, check_machine, described_resources
 from cluster.ray_failure import why_lost
-from cluster.ray_session import ray_session
+from cluster.ray_session import ray_environment, ray_session
 from cluster.ray_trainer import trainer
-from cluster.run_files import OpenRun, run_files
+from cluster.run_files import OpenRun, RunFiles, run_files
 from cluster.side_thread import SideThread
 from cluster.views.view import View
 
@@ -37,23 +37,28 @@ def train_on_ray(job: Job, *, resume: str | None, view: View) -> int:
     with interrupts() as interrupt, run_files(job, resume, view) as files:
         check_machine(job)
         view({"event": "phase", "text": "starting Ray and checking the job"})
-        import ray  # before the check, which imports as well: the two must not meet half-way
+        with ray_environment(job):
+            return _train(job, resume, files, view, interrupt)
 
-        check = _start_check(job, resume)
-        with ray_session(job):
-            controller = _start_controller()
-            check.finish()
-            try:
-                run = files.open()
-                _open(controller, run)
-                view({"event": "phase", "text": f"starting {job.workers.min} worker(s)"})
-                fit = SideThread("ray-train", trainer(job, run, controller).fit)
-                interrupt.defer()
-                return _Watch(job, fit, controller, view, interrupt).follow()
-            except ray.exceptions.RayError as error:
-                raise RayLostError(f"Ray stopped: {why_lost(error)}") from error
-            finally:
-                _close(controller)
+
+def _train(job: Job, resume: str | None, files: RunFiles, view: View, interrupt: Interrupts) -> int:
+    import ray  # before the check, which imports as well: the two must not meet half-way
+
+    check = _start_check(job, resume)
+    with ray_session(job):
+        controller = _start_controller()
+        check.finish()
+        try:
+            run = files.open()
+            _open(controller, run)
+            view({"event": "phase", "text": f"starting {job.workers.min} worker(s)"})
+            fit = SideThread("ray-train", trainer(job, run, controller).fit)
+            interrupt.defer()
+            return _Watch(job, fit, controller, view, interrupt).follow()
+        except ray.exceptions.RayError as error:
+            raise RayLostError(f"Ray stopped: {why_lost(error)}") from error
+        finally:
+            _close(controller)
 
 
 def _start_check(job: Job, resume: str | None) -> SideThread:

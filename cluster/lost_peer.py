@@ -9,10 +9,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from absa.collective import Pending, ProcessGroup
-
-
-class LostPeerError(RuntimeError):
-    """A collective failed on this rank: another rank has died or cannot be reached."""
+from cluster.ray_failure import LostPeerError
 
 
 def may_pass(error: BaseException) -> bool:

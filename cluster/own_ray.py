@@ -19,6 +19,9 @@ from cluster.session_folder import SessionFolder
 _OBJECT_STORE_BYTES = 100 << 20
 """Holds the job and one snapshot of Ray Train's; nothing of ours goes through it."""
 
+_TOKEN = secrets.token_hex(32)
+"""One for the life of the process: Ray reads it once."""
+
 QUIET: dict[str, object] = {
     "namespace": "absa",
     "log_to_driver": False,
@@ -33,7 +36,7 @@ class RayLostError(TrainingFailedError):
 
 @contextlib.contextmanager
 def own_ray() -> Iterator[None]:
-    """Run Ray on this machine for the duration of a ``with`` block.
+    """Run Ray on this machine for the duration of a ``with`` block, with `own_settings` in force.
 
     Its logs stay when the block fails for a reason that is not the user's input.
 
@@ -42,7 +45,7 @@ def own_ray() -> Iterator[None]:
     """
     folder = SessionFolder()
     try:
-        with environment(_settings()), _started(folder):
+        with _started(folder):
             yield
     except (InputError, KeyboardInterrupt):
         raise
@@ -73,10 +76,11 @@ def environment(values: dict[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _settings() -> dict[str, str]:
+def own_settings() -> dict[str, str]:
+    """Return the environment that a Ray of our own needs, in this process and in all of its."""
     settings = {
         "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_AUTH_TOKEN": _TOKEN,
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_DISABLE_IMPORT_WARNING": "1",
         # Ray's default niceness of 15 starves workers on a busy machine.

@@ -1,6 +1,8 @@
 """The real cause in what Ray Train raises, without its wall of text."""
 
-from cluster.lost_peer import LostPeerError
+
+class LostPeerError(RuntimeError):
+    """A collective failed on this rank: another rank has died or cannot be reached."""
 
 
 def why_lost(error: BaseException | None) -> str:

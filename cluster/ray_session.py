@@ -8,15 +8,23 @@ from collections.abc import Iterator
 from absa.errors import ClusterError, ConfigError
 from cluster.interrupt import handlers_kept
 from cluster.job import Job
-from cluster.own_ray import QUIET, environment, first_line, own_ray
+from cluster.own_ray import QUIET, environment, first_line, own_ray, own_settings
 
 _CONNECT_S = 5.0
 """How long a cluster may take to accept a connection; Ray itself would try for a minute."""
 
 
+def ray_environment(job: Job) -> contextlib.AbstractContextManager[None]:
+    """Set the environment for the duration of a ``with`` block.
+
+    Ray is imported inside it: it reads its settings once, when it is loaded.
+    """
+    return environment(_train_settings(job) | ({} if job.cluster.address else own_settings()))
+
+
 @contextlib.contextmanager
 def ray_session(job: Job) -> Iterator[None]:
-    """Connect to Ray for the duration of a ``with`` block.
+    """Connect to Ray for the duration of a ``with`` block, inside its `ray_environment`.
 
     Args:
         job: ``cluster.address`` is ``host:port`` of a cluster, or None for a Ray of our own that
@@ -25,13 +33,12 @@ def ray_session(job: Job) -> Iterator[None]:
     Raises:
         ClusterError: No cluster answers at the address, or it does not let us in.
     """
-    with environment(_train_settings(job)):
-        if job.cluster.address is None:
-            with own_ray():
-                yield
-        else:
-            with _connected(job, job.cluster.address):
-                yield
+    if job.cluster.address is None:
+        with own_ray():
+            yield
+    else:
+        with _connected(job, job.cluster.address):
+            yield
 
 
 def _train_settings(job: Job) -> dict[str, str]:
