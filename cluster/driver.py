@@ -114,6 +114,7 @@ class _Watch:
         self._asked = True
         if ray.get(self._controller.give_up.remote()):
             raise KeyboardInterrupt
+        self._view({"event": "phase", "text": "ending after a checkpoint; Ctrl-C ends at once"})
         command = Command("interrupted", stop="interrupted")
         ray.get(self._controller.command.remote(command))
 
