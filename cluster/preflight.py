@@ -21,8 +21,10 @@ def check_here(job: Job, resume: str | None) -> None:
     from absa.run_folder import open_run
     from cluster.compose import compose
     from cluster.session import begin
+    from cluster.task_error import task_errors
 
-    composed = compose(job, torch.device("cpu"))
+    with task_errors(job):
+        composed = compose(job, torch.device("cpu"))
     if resume is not None:
         begin(composed, open_run(resume, job.storage))
 

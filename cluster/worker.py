@@ -65,7 +65,7 @@ def _train(
 def _as_failure(error: Exception, rank: int) -> Failure:
     if isinstance(error, AbsaError):
         return Failure(str(error), error.exit_code)
-    return Failure(tell(error, rank), int(ExitCode.TRAINING_FAILED))
+    return Failure(f"rank {rank}: {tell(error)}", int(ExitCode.TRAINING_FAILED))
 
 
 def _collective() -> Collective:

@@ -81,9 +81,12 @@ class Run:
 
     def ports_open_to_others(self) -> set[tuple[str, int]]:
         """Return the addresses that other machines could reach, of all processes noted."""
-        found = [c for p in self.processes if p.is_running() for c in p.net_connections("tcp")]
-        listening = {tuple(c.laddr) for c in found if c.status == psutil.CONN_LISTEN}
-        return {each for each in listening if each[0].rpartition(":")[2] not in ("127.0.0.1", "1")}
+        found = {each for p in self.processes if p.is_running() for each in _listening(p)}
+        return {each for each in found if each[0].rpartition(":")[2] not in ("127.0.0.1", "1")}
+
+    def rendezvous(self) -> set[tuple[str, int]]:
+        """Return the port of `torch.distributed`, which cannot be bound to an address."""
+        return {each for p in self.workers() for each in _listening(p) if each[0] == "::"}
 
     def run_folder(self) -> Path:
         (folder,) = (self.folder / "runs").iterdir()
@@ -111,6 +114,11 @@ class Run:
     def all_gone(self) -> bool:
         """Wait until every process that was noted has ended."""
         return not psutil.wait_procs(self.processes, timeout=PATIENCE_S)[1]
+
+
+def _listening(process: psutil.Process) -> set[tuple[str, int]]:
+    connections = process.net_connections("tcp")
+    return {tuple(c.laddr) for c in connections if c.status == psutil.CONN_LISTEN}
 
 
 def _words(process: psutil.Process) -> list[str]:
