@@ -1,5 +1,7 @@
 """The real cause in what Ray Train raises, without its wall of text."""
 
+import re
+
 
 class LostPeerError(RuntimeError):
     """A collective failed on this rank: another rank has died or cannot be reached."""
@@ -38,8 +40,9 @@ def _is_lost_peer(error: BaseException) -> bool:
 
 
 def _brief(error: BaseException) -> str:
-    """Return the last line of a traceback, or the first of a message."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    """Return the last line of a traceback, or the first of a message, without colours."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
-    return lines[-1] if "Traceback" in str(error) else lines[0]
+    return lines[-1] if "Traceback" in text or "creation task" in text else lines[0]

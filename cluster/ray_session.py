@@ -4,11 +4,17 @@ import contextlib
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 from absa.errors import ClusterError, ConfigError
 from cluster.interrupt import handlers_kept
 from cluster.job import Job
 from cluster.own_ray import QUIET, environment, first_line, own_ray, own_settings
+
+CONNECT_SETTINGS = {
+    # Ray tries once a second, even a wrong token.
+    "RAY_NUM_REDIS_GET_RETRIES": "5",
+}
 
 _CONNECT_S = 5.0
 """How long a cluster may take to accept a connection; Ray itself would try for a minute."""
@@ -19,7 +25,8 @@ def ray_environment(job: Job) -> contextlib.AbstractContextManager[None]:
 
     Ray is imported inside it: it reads its settings once, when it is loaded.
     """
-    return environment(_train_settings(job) | ({} if job.cluster.address else own_settings()))
+    more = CONNECT_SETTINGS if job.cluster.address else own_settings()
+    return environment(_train_settings(job) | more)
 
 
 @contextlib.contextmanager
@@ -59,8 +66,8 @@ def _connected(job: Job, address: str) -> Iterator[None]:
     import ray
 
     try:
-        with handlers_kept():
-            ray.init(address=address, **QUIET)
+        with handlers_kept(), _silent():
+            ray.init(address=address, runtime_env=_paths_of_here(), **QUIET)
     except Exception as error:
         ray.shutdown()
         raise ClusterError(
@@ -73,6 +80,29 @@ def _connected(job: Job, address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Drop what is written to the standard error: Ray's C++ part shows every attempt there."""
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _paths_of_here() -> dict[str, object]:
+    """Let the cluster's workers find absa and the task where we do, if they see the same files.
+
+    A cluster's own processes know neither our folder nor our ``PYTHONPATH``.
+    """
+    paths = [*os.environ.get("PYTHONPATH", "").split(os.pathsep), str(Path.cwd())]
+    return {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, paths))}}
 
 
 def _check_reachable(job: Job, address: str) -> None:
