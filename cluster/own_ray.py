@@ -88,8 +88,6 @@ def own_settings() -> dict[str, str]:
         # Any free port: with Ray's fixed ones a second run on this machine would have none.
         "AUTOSCALER_METRIC_PORT": "0",
         "DASHBOARD_METRIC_PORT": "0",
-        # When we are killed, Ray's two agents wait so long for its dead head, by default a minute.
-        "RAY_gcs_rpc_server_reconnect_timeout_s": "10",
         # Nobody takes this machine away, and the watcher is one more process to start.
         "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     }
@@ -104,7 +102,7 @@ def _started(folder: SessionFolder) -> Iterator[None]:
 
     try:
         try:
-            with handlers_kept(), _loopback_only() as address:
+            with environment(folder.environment), handlers_kept(), _loopback_only() as address:
                 ray.init(
                     address="local",
                     num_cpus=os.cpu_count(),

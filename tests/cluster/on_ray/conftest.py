@@ -133,6 +133,12 @@ def _no_constant(name: str) -> None:
 
 
 @pytest.fixture(scope="session")
+def own_environment() -> Callable[..., dict[str, str]]:
+    """The environment of a process that shares nothing of Ray's with others."""
+    return environment
+
+
+@pytest.fixture(scope="session")
 def train_in() -> Iterator[Callable[..., Run]]:
     """Start ``absa train --json`` in a folder; whatever still runs at the end is ended."""
     runs: list[Run] = []
