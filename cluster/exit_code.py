@@ -19,7 +19,7 @@ MEANINGS = {
     ExitCode.FINISHED: "finished",
     ExitCode.INTERNAL_ERROR: "an error nobody foresaw, shown with a traceback",
     ExitCode.BAD_INPUT: "bad input: nothing was started or changed",
-    ExitCode.TRAINING_FAILED: "training failed: it diverged, or its workers were lost for good",
+    ExitCode.TRAINING_FAILED: "training failed: it diverged, the task failed, or workers were lost",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C, after a checkpoint",
 }
 
