@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from absa.boundary import Command
+from absa.errors import AbsaError
 from absa.events import Record
-from absa.journal import open_journal
+from absa.journal import Journal, open_journal
 from absa.run_folder import RunFolder
 
 
@@ -21,20 +22,48 @@ class Failure:
     exit_code: int
 
 
-class Controller:
-    """Takes records from rank 0 and gives it commands; the driver reads the records.
+@dataclass(frozen=True)
+class News:
+    """What the driver has not seen yet.
 
     Args:
-        folder: The run's folder; the controller alone writes its journal.
-        lineage: The lineage of the first worker group.
+        records: New records.
+        failure: Why the run cannot go on, if so.
+        has_workers: A worker group has come up at least once.
     """
 
-    def __init__(self, folder: RunFolder, lineage: int) -> None:
-        self._journal = open_journal(folder.storage, lineage)
-        self._first_lineage = self._next_lineage = lineage
+    records: list[Record]
+    failure: Failure | None
+    has_workers: bool
+
+
+class ReplacedError(RuntimeError):
+    """The worker group was replaced, or the run was given up: it must write nothing more."""
+
+
+class Controller:
+    """Takes records from rank 0 and gives it commands; the driver reads the records."""
+
+    def __init__(self) -> None:
+        self._journal: Journal | None = None
+        self._first_lineage = self._next_lineage = 0
         self._records: list[Record] = []
         self._command: Command | None = None
         self._failure: Failure | None = None
+
+    def open(self, folder: RunFolder, lineage: int) -> Failure | None:
+        """Open the journal, which the controller alone writes; return why it cannot be opened.
+
+        Args:
+            folder: The run's folder.
+            lineage: The lineage of the first worker group.
+        """
+        self._first_lineage = self._next_lineage = lineage
+        try:
+            self._journal = open_journal(folder.storage, lineage)
+        except AbsaError as error:
+            return Failure(str(error), error.exit_code)
+        return None
 
     def begin(self) -> int:
         """Return the lineage of a new worker group; rank 0 asks once.
@@ -50,10 +79,11 @@ class Controller:
     def record(self, records: Sequence[Record], lineage: int) -> Command | None:
         """Write records to the journal; return the waiting command, once.
 
-        A worker group that was replaced is refused: its records are dropped, it gets no command.
+        Raises:
+            ReplacedError: The worker group was replaced; its records are dropped.
+            AbsaError: The journal cannot be written; the run ends.
         """
-        if lineage != self._next_lineage - 1:
-            return None
+        self._refuse_replaced(lineage)
         for record in records:
             self._append(record)
         command, self._command = self._command, None
@@ -63,24 +93,46 @@ class Controller:
         """Leave a command for rank 0; a newer one replaces one that was not taken yet."""
         self._command = command
 
-    def fail(self, message: str, exit_code: int) -> None:
-        """Say that the run cannot go on; the first reason counts."""
-        if self._failure is None:
-            self._failure = Failure(message, exit_code)
+    def give_up(self) -> bool:
+        """End a run in which nothing has happened yet; return False if something has."""
+        if self._records:
+            return False
+        self._next_lineage += 1
+        return True
 
-    def since(self, cursor: int) -> tuple[list[Record], Failure | None]:
-        """Return the records after the first ``cursor`` ones, and why the run failed, if it did."""
-        return self._records[cursor:], self._failure
+    def fail(self, failure: Failure, lineage: int) -> None:
+        """Say that the run cannot go on; the first reason counts.
+
+        Raises:
+            ReplacedError: The worker group was replaced, so its failure is not the run's.
+        """
+        self._refuse_replaced(lineage)
+        self._failure = self._failure or failure
+
+    def since(self, cursor: int) -> News:
+        """Return what happened after the first ``cursor`` records."""
+        begun = self._next_lineage > self._first_lineage
+        return News(self._records[cursor:], self._failure, begun)
 
     def close(self) -> None:
         """Close the journal."""
-        self._journal.close()
+        if self._journal is not None:
+            self._journal.close()
+
+    def _refuse_replaced(self, lineage: int) -> None:
+        if lineage != self._next_lineage - 1:
+            raise ReplacedError(f"the worker group of lineage {lineage} was replaced")
 
     def _append(self, record: Record) -> None:
-        self._journal.append(record)
+        assert self._journal is not None, "open comes first"
+        try:
+            self._journal.append(record)
+            if record["event"] in ("checkpoint", "run_ended"):
+                self._journal.sync()
+        except AbsaError as error:
+            self._failure = self._failure or Failure(str(error), error.exit_code)
+            raise
         self._records.append(record)
-        if record["event"] in ("checkpoint", "run_ended"):
-            self._journal.sync()
 
     def _note_restart(self, lineage: int) -> None:
         last = self._records[-1] if self._records else {"update": 0, "samples": 0, "generation": 0}

@@ -17,23 +17,27 @@ class ControllerLink:
     """A `Boundary` whose other end is the controller actor.
 
     A thread sends what was recorded and brings back commands, so that a call costs the training
-    loop no more than a queue.
+    loop no more than a queue. When the controller is gone, or refuses this worker group because it
+    was replaced, the next call raises Ray's error: training must not go on unheard.
     """
 
     def __init__(self, controller: Any, lineage: int) -> None:
         self._controller, self._lineage = controller, lineage
         self._outbox: queue.SimpleQueue[Record] = queue.SimpleQueue()
         self._command: Command | None = None
+        self._error: BaseException | None = None
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._exchange, name="controller", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="controller", daemon=True)
         self._thread.start()
 
     def record(self, record: Record) -> None:
         """Send a record soon."""
+        self._check()
         self._outbox.put(record)
 
     def waiting(self) -> bool:
         """Whether a command has come."""
+        self._check()
         return self._command is not None
 
     def take(self) -> Command:
@@ -46,6 +50,17 @@ class ControllerLink:
         """Return once the controller has every record."""
         self._closing.set()
         self._thread.join()
+        self._check()
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            self._exchange()
+        except BaseException as error:
+            self._error = error
 
     def _exchange(self) -> None:
         closing = False

@@ -2,6 +2,8 @@
 
 from enum import IntEnum
 
+from absa.errors import AbsaError
+
 
 class ExitCode(IntEnum):
     """Exit codes of every `absa` command; an `AbsaError` carries its own."""
@@ -17,7 +19,7 @@ MEANINGS = {
     ExitCode.FINISHED: "finished",
     ExitCode.INTERNAL_ERROR: "an error nobody foresaw, shown with a traceback",
     ExitCode.BAD_INPUT: "bad input: nothing was started or changed",
-    ExitCode.TRAINING_FAILED: "training failed: it diverged, or its workers were lost for good",
+    ExitCode.TRAINING_FAILED: "training failed: it diverged, the task failed, or workers were lost",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C, after a checkpoint",
 }
 
@@ -29,3 +31,9 @@ def exit_code(reason: str) -> ExitCode:
     if reason == "diverged":
         return ExitCode.TRAINING_FAILED
     return ExitCode.FINISHED
+
+
+class TrainingFailedError(AbsaError):
+    """Training began and cannot go on."""
+
+    exit_code = int(ExitCode.TRAINING_FAILED)

@@ -65,7 +65,10 @@ class WorkersConfig(Section):
     """Intra-op threads of each worker; default: the cores of its machine / the workers on it (on
     this machine alone: / ``max``, so that it stays the same when workers join)."""
     max_restarts: int = Field(3, ge=0)
-    """How often a group that lost a worker is started again from the newest checkpoint."""
+    """How often, over the whole run, a group that lost a worker is started again from the newest
+    checkpoint. An error of the task is never tried again: it would only come again."""
+    wait_s: float = Field(600, gt=0)
+    """How long the cluster may take to give ``min`` workers before the run is given up."""
 
 
 class EvaluateConfig(Section):

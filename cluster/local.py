@@ -18,6 +18,7 @@ from cluster.job import Job
 from cluster.run_files import run_files
 from cluster.saver import FolderSaver
 from cluster.session import begin, train
+from cluster.task_error import task_errors
 from cluster.views.view import View
 
 
@@ -61,11 +62,13 @@ def train_local(job: Job, *, resume: str | None, view: View) -> int:
             "leave --local out, or set workers.min to 1"
         )
     torch.set_num_threads(job.workers.threads or os.cpu_count() or 1)
-    composed = compose(job, _device(job))
-    with interrupts() as interrupted, run_files(job, resume, view) as run:
+    with interrupts() as interrupt, run_files(job, resume, view) as files, task_errors(job):
+        composed = compose(job, _device(job))
+        run = files.open()
         beginning = begin(composed, run.folder)
         with open_journal(run.folder.storage, run.lineage) as journal:
-            boundary = LocalBoundary(journal, view, interrupted)
+            interrupt.defer()
+            boundary = LocalBoundary(journal, view, interrupt.asked)
             with FolderSaver(run.folder, job, boundary.record, rank=0) as saver:
                 outside = Outside(SingleProcess(), boundary, saver, lineage=run.lineage)
                 outcome = train(job, composed, beginning, run.folder.name, outside)

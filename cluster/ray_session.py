@@ -1,38 +1,80 @@
 """A Ray to train on: the cluster that the job names, or one of our own on this machine."""
 
 import contextlib
-import logging
 import os
-import secrets
-import shutil
-import tempfile
+import socket
 from collections.abc import Iterator
+from pathlib import Path
 
-from absa.errors import ClusterError
+from absa.errors import ClusterError, ConfigError
+from cluster.interrupt import handlers_kept
+from cluster.job import Job
+from cluster.own_ray import QUIET, environment, first_line, own_ray, own_settings
+
+CONNECT_SETTINGS = {
+    # Ray tries once a second, even a wrong token.
+    "RAY_NUM_REDIS_GET_RETRIES": "5",
+}
+
+_CONNECT_S = 5.0
+"""How long a cluster may take to accept a connection; Ray itself would try for a minute."""
+
+
+def ray_environment(job: Job) -> contextlib.AbstractContextManager[None]:
+    """Set the environment for the duration of a ``with`` block.
+
+    Ray is imported inside it: it reads its settings once, when it is loaded.
+    """
+    more = CONNECT_SETTINGS if job.cluster.address else own_settings()
+    return environment(_train_settings(job) | more)
 
 
 @contextlib.contextmanager
-def ray_session(address: str | None) -> Iterator[None]:
-    """Connect to Ray for the duration of a ``with`` block.
+def ray_session(job: Job) -> Iterator[None]:
+    """Connect to Ray for the duration of a ``with`` block, inside its `ray_environment`.
 
     Args:
-        address: ``host:port`` of a cluster, or None for a Ray of our own that ends with the block.
+        job: ``cluster.address`` is ``host:port`` of a cluster, or None for a Ray of our own that
+            ends with the block.
 
     Raises:
-        ClusterError: No cluster answers at the address.
+        ClusterError: No cluster answers at the address, or it does not let us in.
     """
-    if address is None:
-        with _own_ray():
+    if job.cluster.address is None:
+        with own_ray():
             yield
-        return
+    else:
+        with _connected(job, job.cluster.address):
+            yield
+
+
+def _train_settings(job: Job) -> dict[str, str]:
+    """Return what Ray Train reads from the driver's environment; what a user set stays."""
+    settings = {
+        # Ray Train looks every 2 s whether the workers are done; the end of a run waits for it.
+        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+        "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(job.workers.wait_s),
+        # Workers stay in the folder of the command, so that a task's relative paths hold.
+        "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    }
+    return {name: os.environ.get(name, value) for name, value in settings.items()}
+
+
+@contextlib.contextmanager
+def _connected(job: Job, address: str) -> Iterator[None]:
+    _check_reachable(job, address)
     import ray
 
     try:
-        ray.init(address=address, **_quiet())
-    except (ConnectionError, RuntimeError, ValueError) as error:
+        with handlers_kept(), _silent():
+            ray.init(address=address, runtime_env=_paths_of_here(), **QUIET)
+    except Exception as error:
+        ray.shutdown()
         raise ClusterError(
-            f"cluster.address: no Ray cluster answers at {address!r} ({_first_line(error)}); start "
-            "one with `ray start --head`, or leave cluster.address out to train on this machine"
+            f"{job.place('cluster.address')}: cluster.address: the Ray cluster at {address} does "
+            f"not let us in ({first_line(error)}); run absa on a machine of the cluster, with the "
+            "same versions of Python and Ray, and with the cluster's token in RAY_AUTH_TOKEN if "
+            "it has one"
         ) from error
     try:
         yield
@@ -41,60 +83,40 @@ def ray_session(address: str | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _own_ray() -> Iterator[None]:
-    # A short path: Ray makes Unix sockets below it, whose paths are limited to 107 bytes.
-    folder = tempfile.mkdtemp(prefix="absa-", dir="/tmp")
-    environment = {
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": secrets.token_hex(32),
-        "RAY_USAGE_STATS_ENABLED": "0",
-        # Ray's default niceness of 15 starves workers on a busy machine.
-        "RAY_worker_niceness": "0",
-        "RAY_DISABLE_IMPORT_WARNING": "1",
-    }
-    with _environment(environment):
-        import ray
-
-        try:
-            ray.init(
-                address="local",
-                num_cpus=os.cpu_count(),
-                include_dashboard=False,
-                # Without it Ray listens on the machine's outside address.
-                _node_ip_address="127.0.0.2",
-                _temp_dir=folder,
-                object_store_memory=100 << 20,
-                **_quiet(),
-            )
-            yield
-        finally:
-            ray.shutdown()
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _quiet() -> dict[str, object]:
-    return {
-        "namespace": "absa",
-        "log_to_driver": False,
-        "logging_level": logging.ERROR,
-        "configure_logging": True,
-    }
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
-
-
-@contextlib.contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
+def _silent() -> Iterator[None]:
+    """Drop what is written to the standard error: Ray's C++ part shows every attempt there."""
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
+        os.dup2(nowhere, 2)
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _paths_of_here() -> dict[str, object]:
+    """Let the cluster's workers find absa and the task where we do, if they see the same files.
+
+    A cluster's own processes know neither our folder nor our ``PYTHONPATH``.
+    """
+    paths = [*os.environ.get("PYTHONPATH", "").split(os.pathsep), str(Path.cwd())]
+    return {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, paths))}}
+
+
+def _check_reachable(job: Job, address: str) -> None:
+    where = f"{job.place('cluster.address')}: cluster.address"
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdecimal():
+        raise ConfigError(
+            f"{where} is {address!r}; it must be HOST:PORT of a running Ray cluster, as "
+            "`ray start --head` prints it"
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        raise ClusterError(
+            f"{where}: nothing answers at {address} ({error}); start a cluster with `ray start "
+            "--head`, or leave cluster.address out to train on this machine"
+        ) from error

@@ -3,7 +3,7 @@
 from typing import Any
 
 from cluster.job import Job
-from cluster.run_files import OpenRun
+from cluster.run_files import RAY_TRAIN_FOLDER, OpenRun
 
 
 def trainer(job: Job, run: OpenRun, controller: Any) -> Any:
@@ -27,10 +27,13 @@ def trainer(job: Job, run: OpenRun, controller: Any) -> Any:
         ),
         torch_config=TorchConfig(backend="nccl" if workers.gpus else "gloo", timeout_s=300),
         run_config=RunConfig(
-            # A new lineage is a new experiment: Ray Train must not restore an old one's state.
-            name=f"lineage-{run.lineage}",
-            storage_path=run.folder.storage.child("ray_train").location,
+            name=run.ray_train_name,
+            storage_path=run.folder.storage.child(RAY_TRAIN_FOLDER).location,
             checkpoint_config=CheckpointConfig(num_to_keep=1),
-            failure_config=FailureConfig(max_failures=workers.max_restarts),
+            failure_config=FailureConfig(
+                max_failures=workers.max_restarts,
+                # Ray Train's default is to try for ever to start a group.
+                controller_failure_limit=workers.max_restarts,
+            ),
         ),
     )

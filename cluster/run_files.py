@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from absa.errors import AbsaError, InputError
 from absa.journal import newest_lineage, read_journal
 from absa.run_folder import RunFolder, discard, new_run, open_run, write_job
+from cluster.exit_code import TrainingFailedError
 from cluster.job import Job
 from cluster.load_job import dump_job
 from cluster.report.write import write_report
 from cluster.views.view import View
+
+RAY_TRAIN_FOLDER = "ray_train"
+"""What Ray Train itself writes lies there, in a folder for each lineage."""
 
 
 @dataclass(frozen=True)
@@ -25,45 +29,92 @@ class OpenRun:
     folder: RunFolder
     lineage: int
 
+    @property
+    def ray_train_name(self) -> str:
+        """Ray Train's name of this history: under an old name it would restore an old state."""
+        return f"lineage-{self.lineage}"
 
-@contextlib.contextmanager
-def run_files(job: Job, resume: str | None, view: View) -> Iterator[OpenRun]:
-    """Open a new run's folder, or an old one's to go on with; complete it when training has ended.
 
-    A new folder in which nothing happened is removed again. In any other the report is written,
-    however training ended, unless the input was bad.
+class RunFiles:
+    """A run's folder, which is made or found when training is about to begin.
 
     Args:
         job: The resolved job.
         resume: An existing run, as `open_run` takes it, or None.
         view: Is told where the run lies.
     """
-    if resume is None:
-        folder, lineage = new_run(job.storage, job.name), 0
-        write_job(folder, dump_job(job))
-    else:
-        folder = open_run(resume, job.storage)
-        newest = newest_lineage(read_journal(folder.storage))
-        lineage = 0 if newest is None else newest + 1
+
+    def __init__(self, job: Job, resume: str | None, view: View) -> None:
+        self._job, self._resume, self._view = job, resume, view
+        self._run: OpenRun | None = None
+
+    def open(self) -> OpenRun:
+        """Make a new run's folder, or find an old one's to go on with."""
+        if self._resume is None:
+            self._run = OpenRun(new_run(self._job.storage, self._job.name), lineage=0)
+            write_job(self._run.folder, dump_job(self._job))
+        else:
+            folder = open_run(self._resume, self._job.storage)
+            newest = newest_lineage(read_journal(folder.storage))
+            self._run = OpenRun(folder, lineage=0 if newest is None else newest + 1)
+        return self._run
+
+    def close(self) -> bool:
+        """Write the report; undo everything if nothing happened, and return whether that is so.
+
+        Whoever trains must have ended: they would write on.
+        """
+        if self._run is None:
+            return True
+        if self._began(self._run):
+            self._report(self._run.folder)
+            return False
+        self._undo(self._run)
+        return True
+
+    def _began(self, run: OpenRun) -> bool:
+        newest = newest_lineage(read_journal(run.folder.storage))
+        return newest is not None and newest >= run.lineage
+
+    def _undo(self, run: OpenRun) -> None:
+        storage = run.folder.storage
+        others = set(storage.child(RAY_TRAIN_FOLDER).entries()) - {run.ray_train_name}
+        if others:
+            storage.child(RAY_TRAIN_FOLDER).remove(run.ray_train_name)
+        else:
+            storage.remove(RAY_TRAIN_FOLDER)
+        discard(run.folder)
+
+    def _report(self, folder: RunFolder) -> None:
+        try:
+            report = write_report(folder.location)
+        except (AbsaError, OSError) as error:
+            self._view(
+                {"event": "fault", "what": "the report was not written", "detail": str(error)}
+            )
+            report = None
+        self._view({"event": "run_folder", "path": folder.location, "report": report})
+
+
+@contextlib.contextmanager
+def run_files(job: Job, resume: str | None, view: View) -> Iterator[RunFiles]:
+    """Complete the run folder that is opened inside the ``with`` block, however that ends.
+
+    A new folder in which nothing happened is removed again, an old one stays as it was. In any
+    other the report is written.
+
+    Raises:
+        TrainingFailedError: Instead of an `InputError` that came after training had begun.
+    """
+    files = RunFiles(job, resume, view)
     try:
-        yield OpenRun(folder, lineage)
-    except InputError:
-        # Nothing was trained: what was there before stays as it was.
-        discard(folder)
-        raise
+        yield files
+    except InputError as error:
+        if files.close():
+            raise
+        raise TrainingFailedError(str(error)) from error
     except BaseException:
-        _complete(folder, view)
+        files.close()
         raise
     else:
-        _complete(folder, view)
-
-
-def _complete(folder: RunFolder, view: View) -> None:
-    if discard(folder):
-        return
-    try:
-        report = write_report(folder.location)
-    except (AbsaError, OSError) as error:
-        view({"event": "fault", "what": "the report was not written", "detail": str(error)})
-        report = None
-    view({"event": "run_folder", "path": folder.location, "report": report})
+        files.close()

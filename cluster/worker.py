@@ -1,6 +1,5 @@
 """What every worker process runs inside Ray Train."""
 
-import traceback
 from typing import Any
 
 import ray
@@ -9,16 +8,20 @@ import ray.train.torch
 import torch
 import torch.distributed as dist
 
-from absa.collective import Collective, ProcessGroup, SingleProcess
+from absa.collective import Collective, SingleProcess
 from absa.errors import AbsaError
 from absa.outside import Outside
-from cluster.compose import Composed, compose
+from absa.run_folder import RunFolder
+from cluster.compose import compose
+from cluster.controller import Failure
 from cluster.controller_link import ControllerLink, NoLink
 from cluster.exit_code import ExitCode
 from cluster.job import Job
+from cluster.lost_peer import GroupOfRay, may_pass
 from cluster.ray_saver import RaySaver
 from cluster.saver import FolderSaver
 from cluster.session import begin, train
+from cluster.task_error import tell
 from cluster.threads import num_threads
 
 
@@ -30,46 +33,39 @@ def train_worker(config: dict[str, Any]) -> None:
             actor).
     """
     controller = config["controller"]
+    collective = _collective()
+    mine = ray.get(controller.begin.remote()) if collective.rank == 0 else None
+    lineage = collective.broadcast_value(mine, source=0)
     try:
-        job: Job = config["job"]
-        collective = _collective()
-        composed = _compose(job, controller)
-        _train(job, composed, config["folder"], collective, controller)
-    except AbsaError as error:
-        # Ray Train would start the group again, and the same input would fail in the same way.
-        ray.get(controller.fail.remote(str(error), int(error.exit_code)))
-        raise
-
-
-def _compose(job: Job, controller: Any) -> Composed:
-    workers_here = ray.train.get_context().get_local_world_size()
-    torch.set_num_threads(num_threads(job, workers_here))
-    try:
-        return compose(job, ray.train.torch.get_device())
-    except AbsaError:
-        raise
-    except Exception:
-        # The user's code, which would fail again in a restarted group.
-        message = f"the task could not be set up:\\n{traceback.format_exc()}"
-        ray.get(controller.fail.remote(message, int(ExitCode.TRAINING_FAILED)))
+        _train(config["job"], config["folder"], collective, controller, lineage)
+    except Exception as error:
+        if not may_pass(error):
+            # Ray Train would start the group again, and it would fail in the same way.
+            failure = _as_failure(error, collective.rank)
+            ray.get(controller.fail.remote(failure, lineage))
         raise
 
 
 def _train(
-    job: Job, composed: Composed, folder: Any, collective: Collective, controller: Any
+    job: Job, folder: RunFolder, collective: Collective, controller: Any, lineage: int
 ) -> None:
-    first = collective.rank == 0
-    lineage = collective.broadcast_value(
-        ray.get(controller.begin.remote()) if first else None, source=0
-    )
+    workers_here = ray.train.get_context().get_local_world_size()
+    torch.set_num_threads(num_threads(job, workers_here))
+    composed = compose(job, ray.train.torch.get_device())
     beginning = begin(composed, folder)
-    link = ControllerLink(controller, lineage) if first else NoLink()
+    link = ControllerLink(controller, lineage) if collective.rank == 0 else NoLink()
     try:
-        saver = RaySaver(FolderSaver(folder, job, link.record, rank=collective.rank))
-        outside = Outside(collective, link, saver, lineage=lineage)
-        train(job, composed, beginning, folder.name, outside)
+        with FolderSaver(folder, job, link.record, rank=collective.rank) as saver:
+            outside = Outside(collective, link, RaySaver(saver), lineage=lineage)
+            train(job, composed, beginning, folder.name, outside)
     finally:
         link.close()
+
+
+def _as_failure(error: Exception, rank: int) -> Failure:
+    if isinstance(error, AbsaError):
+        return Failure(str(error), error.exit_code)
+    return Failure(f"rank {rank}: {tell(error)}", int(ExitCode.TRAINING_FAILED))
 
 
 def _collective() -> Collective:
@@ -77,4 +73,4 @@ def _collective() -> Collective:
         return SingleProcess()
     group = dist.group.WORLD
     assert group is not None
-    return ProcessGroup(group)
+    return GroupOfRay(group)

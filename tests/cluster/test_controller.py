@@ -1,0 +1,144 @@
+import pytest
+
+from absa.boundary import Command
+from absa.errors import CheckpointError
+from absa.journal import open_journal, read_journal
+from absa.run_folder import RunFolder, new_run
+from cluster.controller import Controller, Failure, ReplacedError
+
+
+def record(update: int, lineage: int = 0, event: str = "observation") -> dict:
+    return {
+        "event": event,
+        "time": 0.0,
+        "lineage": lineage,
+        "generation": 0,
+        "update": update,
+        "samples": 10 * update,
+    }
+
+
+@pytest.fixture
+def folder(tmp_path) -> RunFolder:
+    return new_run(str(tmp_path), "run")
+
+
+@pytest.fixture
+def controller(folder):
+    controller = Controller()
+    assert controller.open(folder, lineage=0) is None
+    yield controller
+    controller.close()
+
+
+def test_records_go_to_the_journal_and_to_whoever_asks_for_news(controller, folder):
+    lineage = controller.begin()
+    controller.record([record(1), record(2)], lineage)
+    controller.record([record(3)], lineage)
+
+    assert [r["update"] for r in read_journal(folder.storage)] == [1, 2, 3]
+    assert [r["update"] for r in controller.since(1).records] == [2, 3]
+    assert controller.since(3).records == []
+
+
+def test_a_command_is_handed_out_once_and_a_newer_one_replaces_it(controller):
+    lineage = controller.begin()
+    controller.command(Command("first"))
+    controller.command(Command("second"))
+
+    assert controller.record([], lineage) == Command("second")
+    assert controller.record([], lineage) is None
+
+
+def test_every_group_after_the_first_is_a_new_lineage_with_a_fault(controller, folder):
+    assert controller.begin() == 0
+    controller.record([record(7)], 0)
+    assert controller.begin() == 1
+
+    *_, fault = read_journal(folder.storage)
+    assert (fault["event"], fault["lineage"], fault["update"]) == ("fault", 1, 7)
+
+
+def test_a_group_lost_before_its_first_record_is_journalled_too(controller, folder):
+    controller.begin()
+    controller.begin()
+
+    (fault,) = read_journal(folder.storage)
+    assert (fault["update"], fault["lineage"]) == (0, 1)
+
+
+def test_a_replaced_group_can_neither_record_nor_fail_the_run_nor_take_a_command(controller):
+    old, new = controller.begin(), controller.begin()
+    controller.command(Command("for the new one"))
+    seen = len(controller.since(0).records)
+
+    with pytest.raises(ReplacedError):
+        controller.record([record(9)], old)
+    with pytest.raises(ReplacedError):
+        controller.fail(Failure("late", 3), old)
+
+    assert len(controller.since(0).records) == seen
+    assert controller.since(0).failure is None
+    assert controller.record([], new) == Command("for the new one")
+
+
+def test_the_first_failure_counts(controller):
+    lineage = controller.begin()
+    controller.fail(Failure("cause", 3), lineage)
+    controller.fail(Failure("consequence", 3), lineage)
+
+    assert controller.since(0).failure == Failure("cause", 3)
+
+
+def test_it_says_whether_workers_have_come(controller):
+    assert not controller.since(0).has_workers
+    controller.begin()
+    assert controller.since(0).has_workers
+
+
+def test_giving_up_is_refused_once_something_has_happened(controller):
+    lineage = controller.begin()
+    controller.record([record(1)], lineage)
+
+    assert not controller.give_up()
+    controller.record([record(2)], lineage)
+
+
+def test_after_giving_up_nothing_is_recorded(controller, folder):
+    lineage = controller.begin()
+
+    assert controller.give_up()
+    with pytest.raises(ReplacedError):
+        controller.record([record(1)], lineage)
+    assert read_journal(folder.storage) == []
+
+
+def test_a_resumed_run_begins_at_its_own_lineage_without_a_fault(folder):
+    controller = Controller()
+    controller.open(folder, lineage=4)
+
+    assert controller.begin() == 4
+    assert controller.since(0).records == []
+    controller.close()
+
+
+def test_a_run_that_somebody_writes_is_refused_with_their_process(folder):
+    with open_journal(folder.storage, 0):
+        failure = Controller().open(folder, lineage=0)
+
+    assert failure is not None
+    assert failure.exit_code == 2
+    assert "is being written by process" in failure.message
+
+
+def test_a_journal_that_cannot_be_written_ends_the_run(controller):
+    lineage = controller.begin()
+    controller.record([record(1, lineage=3)], lineage)
+    with pytest.raises(CheckpointError):
+        controller.record([record(2, lineage=0)], lineage)
+
+    assert "must not write" in controller.since(0).failure.message
+
+
+def test_closing_without_a_journal_does_nothing():
+    Controller().close()

@@ -1,0 +1,50 @@
+import pytest
+
+from absa.errors import AbsaError, DataError, TaskError
+from cluster.job_rules import resolve
+from cluster.load_job import load_job, parse_job
+from cluster.task_error import task_errors, tell
+
+
+def mine() -> None:
+    raise KeyError("no such thing")
+
+
+def caught(function) -> Exception:
+    with pytest.raises(Exception) as info:  # noqa: PT011
+        function()
+    # As the worker catches it: its own frame, outside of the packages, is not part of the story.
+    return info.value.with_traceback(info.value.__traceback__.tb_next)
+
+
+def test_a_traceback_begins_in_the_task():
+    text = tell(caught(mine))
+
+    assert "in mine" in text
+    assert text.endswith("KeyError: 'no such thing'")
+
+
+def test_a_fault_of_absa_is_told_whole():
+    text = tell(caught(lambda: load_job(3)))
+
+    assert "load_job.py" in text
+
+
+def job(task: bool):
+    return resolve(parse_job(b"task: {use: 'a.b:C'}" if task else b"{}", "job.yaml"))
+
+
+def test_only_what_the_users_own_task_raises_is_its_error():
+    with (
+        pytest.raises(TaskError, match=r"job.yaml:1: the task failed"),
+        task_errors(job(task=True)),
+    ):
+        mine()
+    with pytest.raises(KeyError), task_errors(job(task=False)):
+        mine()
+
+
+def test_an_error_on_purpose_stays_what_it_is():
+    with pytest.raises(DataError), task_errors(job(task=True)):
+        raise DataError("x")
+    assert issubclass(TaskError, AbsaError)
