@@ -3,7 +3,8 @@
 Both train in the same processes, some updates of one and then some of the other, on one rank and
 on two. The data are random images in memory; ours goes through the whole loop: sample order,
 fetching bytes, normalising, ghost batch-norm, the check for non-finite gradients, the journal's
-observations. The hand-written loop indexes normalised floats.
+observations. The hand-written loop indexes normalised floats. Both run with the allocator as our
+workers set it (`absa.host_memory`): it is the process's, and favours neither.
 """
 
 import os
@@ -28,6 +29,7 @@ from absa.data.image_set import Split
 from absa.data.images import ImageSource
 from absa.data.normalisation import Normalisation
 from absa.events import Record
+from absa.host_memory import keep_freed_memory
 from absa.loop import Loop
 from absa.models import build_model
 from absa.models.config import ModelConfig
@@ -208,6 +210,7 @@ def measure(rank: int, world_size: int, port: int, rounds: int, queue: Any) -> N
     """Time all cases on one of ``world_size`` ranks; rank 0 puts the rows into ``queue``."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_num_threads(max((os.cpu_count() or 1) // world_size, 1))
+    keep_freed_memory()
     backend = "nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(
         backend, init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world_size

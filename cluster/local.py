@@ -9,6 +9,7 @@ from absa.boundary import Command
 from absa.collective import SingleProcess
 from absa.errors import ConfigError
 from absa.events import Record
+from absa.host_memory import keep_freed_memory
 from absa.journal import Journal, open_journal
 from absa.outside import Outside
 from cluster.compose import compose
@@ -62,6 +63,7 @@ def train_local(job: Job, *, resume: str | None, view: View) -> int:
             "leave --local out, or set workers.min to 1"
         )
     torch.set_num_threads(job.workers.threads or os.cpu_count() or 1)
+    keep_freed_memory()
     with interrupts() as interrupt, run_files(job, resume, view) as files, task_errors(job):
         composed = compose(job, _device(job))
         run = files.open()

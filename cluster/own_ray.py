@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 
 from absa.errors import AbsaError, ClusterError, InputError
+from absa.host_memory import ONE_ARENA
 from cluster.exit_code import TrainingFailedError
 from cluster.interrupt import handlers_kept
 from cluster.session_folder import SessionFolder
@@ -85,6 +86,7 @@ def own_settings() -> dict[str, str]:
         "RAY_DISABLE_IMPORT_WARNING": "1",
         # Ray's default niceness of 15 starves workers on a busy machine.
         "RAY_worker_niceness": "0",
+        **ONE_ARENA,
         # Any free port: with Ray's fixed ones a second run on this machine would have none.
         "AUTOSCALER_METRIC_PORT": "0",
         "DASHBOARD_METRIC_PORT": "0",

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from absa.errors import ClusterError, ConfigError
+from absa.host_memory import ONE_ARENA
 from cluster.interrupt import handlers_kept
 from cluster.job import Job
 from cluster.own_ray import QUIET, environment, first_line, own_ray, own_settings
@@ -102,7 +103,7 @@ def _paths_of_here() -> dict[str, object]:
     A cluster's own processes know neither our folder nor our ``PYTHONPATH``.
     """
     paths = [*os.environ.get("PYTHONPATH", "").split(os.pathsep), str(Path.cwd())]
-    return {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, paths))}}
+    return {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, paths)), **ONE_ARENA}}
 
 
 def _check_reachable(job: Job, address: str) -> None:

@@ -10,6 +10,7 @@ import torch.distributed as dist
 
 from absa.collective import Collective, SingleProcess
 from absa.errors import AbsaError
+from absa.host_memory import keep_freed_memory
 from absa.outside import Outside
 from absa.run_folder import RunFolder
 from cluster.compose import compose
@@ -51,6 +52,7 @@ def _train(
 ) -> None:
     workers_here = ray.train.get_context().get_local_world_size()
     torch.set_num_threads(num_threads(job, workers_here))
+    keep_freed_memory()
     composed = compose(job, ray.train.torch.get_device())
     beginning = begin(composed, folder)
     link = ControllerLink(controller, lineage) if collective.rank == 0 else NoLink()
