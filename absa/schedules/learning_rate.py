@@ -69,12 +69,20 @@ def learning_rate(
 ) -> LearningRate:
     """Build the schedule of a run.
 
+    In a loop of your own::
+
+        schedule = learning_rate(0.1, ScheduleConfig(reference_batch=64), len(x), 90 * len(x))
+        group["lr"] = schedule.at(samples, global_batch)  # before every update
+
     Args:
         lr: Learning rate at ``schedule.reference_batch`` (``optimizer.lr``).
         schedule: The job's section.
         num_train: Samples in one epoch, > 0.
         total_samples: Samples after which training ends at the latest; None if it ends by time,
             updates or accuracy alone.
+
+    Returns:
+        The learning rate as a function of progress and batch, `LearningRate.at`.
 
     Raises:
         ConfigError: The warm-up is longer than training, the decay needs an end that is not known,
