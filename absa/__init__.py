@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from absa.models.conversion import convert_batch_norm, revert_batch_norm
     from absa.models.ghost_batch_norm import GhostBatchNorm
     from absa.optim.lars import LARS
-    from absa.order import SampleOrder
+    from absa.order import SampleOrder, next_range
     from absa.schedules.config import DecayConfig, ScheduleConfig, WarmupConfig
     from absa.schedules.learning_rate import LearningRate, learning_rate
     from absa.task import Datasets, Source, Task
@@ -49,6 +49,7 @@ __all__ = [
     "build_model",
     "convert_batch_norm",
     "learning_rate",
+    "next_range",
     "revert_batch_norm",
 ]
 
@@ -67,7 +68,7 @@ _HOMES = {
     "models.conversion": ("convert_batch_norm", "revert_batch_norm"),
     "models.ghost_batch_norm": ("GhostBatchNorm",),
     "optim.lars": ("LARS",),
-    "order": ("SampleOrder",),
+    "order": ("SampleOrder", "next_range"),
     "schedules.config": ("DecayConfig", "ScheduleConfig", "WarmupConfig"),
     "schedules.learning_rate": ("LearningRate", "learning_rate"),
     "task": ("Datasets", "Source", "Task"),

@@ -1,11 +1,12 @@
 """Every error that absa raises on purpose.
 
 AbsaError
-├── ConfigError         the job file or an argument is wrong
-├── DataError           a data set is missing, corrupt or not what it says
-├── TaskError           a task breaks its contract (losses, metrics, model)
-├── CheckpointError     a checkpoint is missing, unreadable or tampered with
-├── ClusterError        the cluster cannot give what the job needs
+├── InputError          what the user gave cannot be used
+│   ├── ConfigError         the job file or an argument is wrong
+│   ├── DataError           a data set is missing, corrupt or not what it says
+│   ├── TaskError           a task breaks its contract (losses, metrics, model)
+│   ├── CheckpointError     a checkpoint is missing, unreadable or tampered with
+│   └── ClusterError        the cluster cannot give what the job needs
 ├── DivergenceError     training produced too many non-finite updates in a row
 ├── MeasurementError    a signal could not be measured
 └── ResizeError         workers could not join or leave

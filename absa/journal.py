@@ -4,8 +4,9 @@ A record exists once its newline is written: what follows the last newline is th
 write that was cut off, and is dropped. A number that is not finite is written as null.
 
 Locally it is the file ``events.jsonl``. A line goes to the operating system as it is appended, so
-``tail -f`` shows it and a killed process loses nothing; it is forced to the disk by `Journal.sync`
-(at checkpoints) and by `Journal.close`, so a power cut may lose what came after the last of these.
+``tail -f`` shows it and a killed process loses nothing; it is forced to the disk with
+each checkpoint, at the end of the run and by `Journal.close`, so a power cut may lose what came
+after the last of these.
 An object store cannot append: there it is the objects ``events-000001-....jsonl``, and a killed
 process loses the last seconds.
 """
@@ -23,6 +24,9 @@ from absa.events import Record
 from absa.journal_logs import LocalLog, SegmentLog
 from absa.run_lock import RunLock
 from absa.storage import LocalStorage, Storage, explained
+
+_FORCED = ("checkpoint", "run_ended")
+"""Events that, with all before them, are to survive a power cut."""
 
 _FILE = re.compile(r"events(-\d{6}-[0-9a-f]{8})?\.jsonl")
 
@@ -71,6 +75,8 @@ class Journal:
                 )
             self._lineage = lineage
             self._log.write(line)
+        if record.get("event") in _FORCED:
+            self.sync()
 
     def sync(self) -> None:
         """Return once every record so far survives a power cut; others may append meanwhile."""

@@ -20,7 +20,6 @@ from absa.optim.build import rescale_momentum
 from absa.outside import Outside
 from absa.rules import Rules, crossed, rate
 from absa.run_state import RunState, gather
-from absa.settings import Settings
 from absa.stop import Reached, stop_reason
 from absa.task import Source
 from absa.update.cut import cut_update
@@ -110,7 +109,9 @@ class Loop:
     def _update(self) -> None:
         """Make one update and take in whatever results are due."""
         progress = self._progress
-        self._applied_lr = self._learning_rate(self._settings)
+        self._applied_lr = self._rules.learning_rate.at(
+            progress.samples, self._settings.global_batch
+        )
         turn = Turn(progress.samples, self._applied_lr, self._flags())
         consumed = self._updater.update(self._outside.collective, self._settings, turn)
         self._progress = replace(
@@ -196,9 +197,10 @@ class Loop:
         if new == old:
             return command
         self._observe()  # an observation speaks of one setting
-        old_lr, new_lr = self._learning_rate(old), self._learning_rate(new)
-        if old_lr > 0 and new_lr != old_lr:
-            rescale_momentum(self._replica.optimizer, new_lr / old_lr)
+        jump = self._rules.learning_rate.jump(
+            self._progress.samples, old.global_batch, new.global_batch
+        )
+        rescale_momentum(self._replica.optimizer, jump)
         self._settings = new
         was, now = asdict(old), asdict(new)
         changed = {name: [was[name], now[name]] for name in now if now[name] != was[name]}
@@ -301,9 +303,6 @@ class Loop:
         """Wait for results still on the device, so that the numbers and the weights agree."""
         for result in self._updater.flush():
             self._take_in(result)
-
-    def _learning_rate(self, settings: Settings) -> float:
-        return self._rules.learning_rate.at(self._progress.samples, settings.global_batch)
 
     def _training_s(self) -> float:
         return self._progress.training_s + self._clock() - self._started_s

@@ -87,6 +87,17 @@ def permutation(seed: int, epoch: int, num_train: int) -> Int64[np.ndarray, " nu
 class SampleOrder:
     """The order in which a run sees its training samples.
 
+    In a loop of your own, on one rank or with every rank taking its part of ``indices``::
+
+        order, samples = SampleOrder(seed=0, num_train=len(x)), 0
+        while samples < 10 * len(x):
+            epoch, start, stop = next_range(samples, global_batch, len(x))
+            indices = order.indices(epoch, start, stop)
+            ...
+            samples += stop - start
+
+    ``samples`` is then all that a resumed loop needs to know.
+
     Args:
         seed: In [0, 2**64).
         num_train: Number of training samples, at least one.

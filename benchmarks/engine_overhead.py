@@ -28,6 +28,7 @@ from absa.data.augmentation import Augmentation
 from absa.data.image_set import Split
 from absa.data.images import ImageSource
 from absa.data.normalisation import Normalisation
+from absa.data.resident import keep_on_device
 from absa.events import Record
 from absa.host_memory import keep_freed_memory
 from absa.loop import Loop
@@ -128,7 +129,8 @@ class Nowhere:
 def our_loop(case: Case, collective: Collective, device: torch.device) -> Callable[[], None]:
     """Return a call that makes ``case.block`` updates through our loop."""
     task = RandomImages(case)
-    source = task.datasets().train
+    # Both loops have their images where they compute.
+    source = keep_on_device(task.datasets().train, device, task.images.nbytes)
     torch.manual_seed(0)
     model = convert_batch_norm(task.build_model(), case.micro_batch).to(device)
     parameters = list(model.parameters())
@@ -141,7 +143,7 @@ def our_loop(case: Case, collective: Collective, device: torch.device) -> Callab
         parameters=parameters,
         statistics=RunningStatistics(model),
         device=device,
-        options=UpdateOptions(0, case.micro_batch if batch_norms(model) else None),
+        options=UpdateOptions(case.micro_batch if batch_norms(model) else None),
     )
     schedule = ScheduleConfig(
         scaling="none", warmup=WarmupConfig(kind="none"), decay=DecayConfig(kind="none")
@@ -208,7 +210,9 @@ def _sgd(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
 
 def measure(rank: int, world_size: int, port: int, rounds: int, queue: Any) -> None:
     """Time all cases on one of ``world_size`` ranks; rank 0 puts the rows into ``queue``."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device("cuda", rank) if torch.cuda.is_available() else torch.device("cpu")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     torch.set_num_threads(max((os.cpu_count() or 1) // world_size, 1))
     keep_freed_memory()
     backend = "nccl" if device.type == "cuda" else "gloo"

@@ -129,7 +129,7 @@ def _job_to_train(path: Path | None, overrides: Sequence[str], resume: str | Non
     storage = [text for text in overrides if text.startswith("storage=")]
     folder = open_run(resume, load_job(None, storage).storage)
     content = folder.storage.read(JOB_FILE)
-    return resolve(parse_job(content, f"{folder.location}/{JOB_FILE}", overrides))
+    return anchored(resolve(parse_job(content, f"{folder.location}/{JOB_FILE}", overrides)))
 
 
 def _train_on_ray(job: Job, resume: str | None, *, json: bool) -> int:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from absa.data.map_style import as_source
+from absa.data.resident import keep_on_device
 from absa.errors import ConfigError
 from absa.events import Record
 from absa.models.conversion import convert_batch_norm
@@ -27,6 +28,9 @@ from absa.update.replica import Replica, UpdateOptions, to_device
 from cluster.job import Job
 from cluster.job_rules import check_with_data
 
+IMAGE_SHARE = 4
+"""Images may take the fourth part of a GPU's free memory; the rest is the model's."""
+
 
 @dataclass(frozen=True)
 class Composed:
@@ -47,7 +51,7 @@ def compose(job: Job, device: torch.device) -> Composed:
     """
     task = build_task(job)
     datasets = task.datasets()
-    train, evaluation = as_source(datasets.train), as_source(datasets.evaluation)
+    train, evaluation = _source(datasets.train, device), _source(datasets.evaluation, device)
     check_with_data(job, len(train))
     _check_batch(job, len(train))
     rules = _rules(job, len(train))
@@ -69,7 +73,6 @@ def compose(job: Job, device: torch.device) -> Composed:
         statistics=RunningStatistics(model),
         device=device,
         options=UpdateOptions(
-            seed=job.seed,
             bn_group=job.batch.bn_group if batch_norms(model) else None,
             precision=job.precision,
             clip_norm=job.clip_norm,
@@ -83,6 +86,15 @@ def build_task(job: Job) -> Task:
     if job.task is not None:
         return load_task(job.task.use, job.task.args)
     return ImageClassification(data=job.data, model=job.model, seed=job.seed)
+
+
+def _source(data: object, device: torch.device) -> Source:
+    """Return the data as a source, its images on the device if that is a GPU with room for them."""
+    source = as_source(data)
+    if device.type != "cuda":
+        return source
+    free_bytes, _ = torch.cuda.mem_get_info(device)
+    return keep_on_device(source, device, free_bytes // IMAGE_SHARE)
 
 
 def describe(composed: Composed, job: Job, world_size: int) -> Record:

@@ -50,6 +50,7 @@ class Controller:
         self._records: list[Record] = []
         self._command: Command | None = None
         self._failure: Failure | None = None
+        self._given_up = False
 
     def open(self, folder: RunFolder, lineage: int) -> Failure | None:
         """Open the journal, which the controller alone writes; return why it cannot be opened.
@@ -69,7 +70,12 @@ class Controller:
         """Return the lineage of a new worker group; rank 0 asks once.
 
         Every group but the first replaces one that was lost, and goes on from a checkpoint.
+
+        Raises:
+            ReplacedError: The run was given up.
         """
+        if self._given_up:
+            raise ReplacedError("the run was given up before this worker group came")
         lineage = self._next_lineage
         self._next_lineage += 1
         if lineage > self._first_lineage:
@@ -97,7 +103,7 @@ class Controller:
         """End a run in which nothing has happened yet; return False if something has."""
         if self._records:
             return False
-        self._next_lineage += 1
+        self._given_up = True
         return True
 
     def fail(self, failure: Failure, lineage: int) -> None:
@@ -120,15 +126,13 @@ class Controller:
             self._journal.close()
 
     def _refuse_replaced(self, lineage: int) -> None:
-        if lineage != self._next_lineage - 1:
+        if self._given_up or lineage != self._next_lineage - 1:
             raise ReplacedError(f"the worker group of lineage {lineage} was replaced")
 
     def _append(self, record: Record) -> None:
         assert self._journal is not None, "open comes first"
         try:
             self._journal.append(record)
-            if record["event"] in ("checkpoint", "run_ended"):
-                self._journal.sync()
         except AbsaError as error:
             self._failure = self._failure or Failure(str(error), error.exit_code)
             raise

@@ -24,7 +24,7 @@ class ControllerLink:
     def __init__(self, controller: Any, lineage: int) -> None:
         self._controller, self._lineage = controller, lineage
         self._outbox: queue.SimpleQueue[Record] = queue.SimpleQueue()
-        self._command: Command | None = None
+        self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._error: BaseException | None = None
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="controller", daemon=True)
@@ -38,13 +38,11 @@ class ControllerLink:
     def waiting(self) -> bool:
         """Whether a command has come."""
         self._check()
-        return self._command is not None
+        return not self._commands.empty()
 
     def take(self) -> Command:
-        """Return the command, once."""
-        command, self._command = self._command, None
-        assert command is not None
-        return command
+        """Return the oldest command, once."""
+        return self._commands.get_nowait()
 
     def close(self) -> None:
         """Return once the controller has every record."""
@@ -69,7 +67,7 @@ class ControllerLink:
             records = [self._outbox.get() for _ in range(self._outbox.qsize())]
             command = ray.get(self._controller.record.remote(records, self._lineage))
             if command is not None:
-                self._command = command
+                self._commands.put(command)
 
 
 class NoLink:

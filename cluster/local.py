@@ -67,7 +67,7 @@ def train_local(job: Job, *, resume: str | None, view: View) -> int:
     with interrupts() as interrupt, run_files(job, resume, view) as files, task_errors(job):
         composed = compose(job, _device(job))
         run = files.open()
-        beginning = begin(composed, run.folder)
+        beginning = begin(job, composed, run.folder)
         with open_journal(run.folder.storage, run.lineage) as journal:
             interrupt.defer()
             boundary = LocalBoundary(journal, view, interrupt.asked)

@@ -26,7 +26,7 @@ def check_here(job: Job, resume: str | None) -> None:
     with task_errors(job):
         composed = compose(job, torch.device("cpu"))
     if resume is not None:
-        begin(composed, open_run(resume, job.storage))
+        begin(job, composed, open_run(resume, job.storage))
 
 
 def check_machine(job: Job) -> None:

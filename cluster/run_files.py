@@ -60,14 +60,16 @@ class RunFiles:
         return self._run
 
     def close(self) -> bool:
-        """Write the report; undo everything if nothing happened, and return whether that is so.
+        """Complete the folder, or undo everything if nothing happened; return whether that is so.
+
+        A resumed run keeps the values that it was resumed with, and the report shows them.
 
         Whoever trains must have ended: they would write on.
         """
         if self._run is None:
             return True
         if self._began(self._run):
-            self._report(self._run.folder)
+            self._complete(self._run.folder)
             return False
         self._undo(self._run)
         return True
@@ -85,8 +87,10 @@ class RunFiles:
             storage.remove(RAY_TRAIN_FOLDER)
         discard(run.folder)
 
-    def _report(self, folder: RunFolder) -> None:
+    def _complete(self, folder: RunFolder) -> None:
         try:
+            if self._resume is not None:
+                write_job(folder, dump_job(self._job))
             report = write_report(folder.location)
         except (AbsaError, OSError) as error:
             self._view(

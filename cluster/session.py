@@ -1,17 +1,23 @@
 """From a composed job to the end of its training, the same on one process and on many."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from absa.checkpoint import load_checkpoint, newest
-from absa.collective import Collective
+from absa.collective import Collective, SingleProcess
+from absa.errors import DataError
 from absa.loop import Loop, Outcome
+from absa.optim.build import rescale_momentum
 from absa.outside import Outside
 from absa.run_folder import RunFolder
 from absa.run_state import RunState, restore
 from cluster.compose import Composed, describe
 from cluster.job import Job
+
+ALONE = SingleProcess()
 
 
 @dataclass(frozen=True)
@@ -27,17 +33,49 @@ class Beginning:
     checkpoint: str | None
 
 
-def begin(composed: Composed, folder: RunFolder) -> Beginning:
+def begin(
+    job: Job, composed: Composed, folder: RunFolder, collective: Collective = ALONE
+) -> Beginning:
     """Put the run's newest checkpoint into the replica, if it has one.
 
+    Rank 0 says which one that is: a group that was replaced may still be writing another, and a
+    rank that does not see the run's folder must fail, not begin anew beside the others.
+
+    Args:
+        job: The resolved job.
+        composed: What was built from it; the optimizer's momentum is corrected if the batch
+            was changed since the checkpoint.
+        folder: The run's.
+        collective: The ranks.
+
     Raises:
-        CheckpointError: It is damaged, or belongs to another model.
+        CheckpointError: It is missing or damaged, or belongs to another model.
     """
-    checkpoint = newest(folder.checkpoints)
+    mine = newest(folder.checkpoints) if collective.rank == 0 else None
+    checkpoint: str | None = collective.broadcast_value(mine, source=0)
     if checkpoint is None:
         return Beginning(composed.start, None)
-    tree, _, _ = load_checkpoint(folder.checkpoints, checkpoint)
-    return Beginning(restore(composed.replica, tree), checkpoint)
+    tree, saved_with, _ = load_checkpoint(folder.checkpoints, checkpoint)
+    state = restore(composed.replica, tree)
+    if _same_batch(job, saved_with):
+        return Beginning(state, checkpoint)
+    old, new = state.settings, composed.start.settings
+    jump = composed.rules.learning_rate.jump(
+        state.progress.samples, old.global_batch, new.global_batch
+    )
+    rescale_momentum(composed.replica.optimizer, jump)
+    return Beginning(RunState(state.progress, new), checkpoint)
+
+
+def _same_batch(job: Job, saved_with: Mapping[str, Any]) -> bool:
+    """Return whether the user has left alone what settings begin with since a checkpoint.
+
+    Then those of the checkpoint hold: the run may have changed them itself.
+    """
+    then = saved_with.get("batch", {})
+    return all(
+        then.get(name) == getattr(job.batch, name) for name in ("initial", "micro", "bn_group")
+    )
 
 
 def train(
@@ -66,7 +104,18 @@ def train(
 
 
 def _agree(composed: Composed, collective: Collective) -> None:
-    """Give every rank rank 0's weights: a model of the user's need not be built reproducibly."""
+    """Give every rank rank 0's weights: a model of the user's need not be built reproducibly.
+
+    Raises:
+        DataError: This worker has other data than rank 0: the two would take other samples.
+    """
     if collective.world_size > 1:
+        mine = len(composed.replica.train), len(composed.evaluation), composed.metric_names
+        theirs = collective.broadcast_value(mine, source=0)
+        if mine != theirs:
+            raise DataError(
+                f"rank {collective.rank} has training samples, evaluation samples and metrics "
+                f"{mine}, rank 0 has {theirs}; every worker must see the same data"
+            )
         with torch.no_grad():
             collective.broadcast(list(composed.replica.model.state_dict().values()), source=0)

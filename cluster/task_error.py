@@ -1,6 +1,7 @@
 """An error that somebody's own task raised, told so that they find it."""
 
 import contextlib
+import os
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import cluster
 from absa.errors import AbsaError, TaskError
 from cluster.job import Job
 
-_OURS = tuple(str(Path(package.__path__[0]).resolve()) for package in (absa, cluster))
+_OURS = tuple(f"{Path(package.__path__[0]).resolve()}{os.sep}" for package in (absa, cluster))
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 
 from absa.collective import Collective, SingleProcess
-from absa.errors import AbsaError
+from absa.errors import AbsaError, DivergenceError
 from absa.host_memory import keep_freed_memory
 from absa.outside import Outside
 from absa.run_folder import RunFolder
@@ -40,6 +40,10 @@ def train_worker(config: dict[str, Any]) -> None:
     try:
         _train(config["job"], config["folder"], collective, controller, lineage)
     except Exception as error:
+        if isinstance(error, DivergenceError):
+            # All ranks diverge at one update, and the driver ends the run at the first that says
+            # so: that must not be before rank 0's last records have arrived.
+            collective.broadcast_value(None, source=0)
         if not may_pass(error):
             # Ray Train would start the group again, and it would fail in the same way.
             failure = _as_failure(error, collective.rank)
@@ -54,7 +58,7 @@ def _train(
     torch.set_num_threads(num_threads(job, workers_here))
     keep_freed_memory()
     composed = compose(job, ray.train.torch.get_device())
-    beginning = begin(composed, folder)
+    beginning = begin(job, composed, folder, collective)
     link = ControllerLink(controller, lineage) if collective.rank == 0 else NoLink()
     try:
         with FolderSaver(folder, job, link.record, rank=collective.rank) as saver:

@@ -4,12 +4,15 @@ from typing import NotRequired, TypedDict
 
 import numpy as np
 import torch
-from jaxtyping import Int64
+from jaxtyping import Int64, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
 from absa.data.images import ImageBatch, ImageSource, RawBatch, channels_first
 from absa.task import Source
+
+PIECE_BYTES = 64 << 20
+"""Every worker of a machine copies at the same time: a whole set each may be too much for it."""
 
 
 class IndexBatch(TypedDict):
@@ -29,9 +32,7 @@ class ResidentImages:
 
     def __init__(self, source: ImageSource, device: torch.device) -> None:
         self.source = source
-        images = source.split.images
-        # np.array: torch warns of read-only memory, which a mapped file is.
-        self._rows = torch.from_numpy(np.array(images).reshape(len(images), -1)).to(device)
+        self._rows = _moved(source.split.images, device)
         self._labels = torch.from_numpy(source.split.labels).to(device)
 
     def __len__(self) -> int:
@@ -55,6 +56,17 @@ class ResidentImages:
         if "placement" in batch:
             raw["placement"] = batch["placement"]
         return self.source.transform(raw)
+
+
+def _moved(images: UInt8[np.ndarray, "n h w c"], device: torch.device) -> UInt8[Tensor, "n bytes"]:
+    """Return a copy on the device, one row per image; the host never holds more than a piece."""
+    rows = torch.empty(len(images), images[0].size, dtype=torch.uint8, device=device)
+    pieces = range(0, len(images), max(PIECE_BYTES // images[0].nbytes, 1))
+    for start in pieces:
+        # np.array: torch warns of read-only memory, which a mapped file is.
+        piece = torch.from_numpy(np.array(images[start : start + pieces.step]))
+        rows[start : start + pieces.step] = piece.view(len(piece), -1)
+    return rows
 
 
 def keep_on_device(source: Source, device: torch.device, budget_bytes: int) -> Source:

@@ -19,6 +19,10 @@ def convert_batch_norm(model: AnyModule, group: int) -> AnyModule:
     batch-norm (lazy or parametrised ones, a library's own) may compute something else: they are
     left alone, with a warning.
 
+    In a loop of your own, a training pass of N samples is then cut into ceil(N / group) equal
+    groups and refused where that does not go: let the batch be a multiple of ``group``, and a
+    ``DataLoader`` drop the last one.
+
     Args:
         model: Changed in place.
         group: Samples that share statistics, > 0.

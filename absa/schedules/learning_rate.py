@@ -45,8 +45,22 @@ class LearningRate:
         lr = self.reference_lr * self.warmup.factor(samples, peak)
         return self.decay.lr(lr, samples, self.warmup.length(peak))
 
+    def jump(self, samples: int, old_batch: int, new_batch: int) -> float:
+        """Return by what factor the learning rate changes when the batch does.
+
+        Args:
+            samples: Samples consumed so far, >= 0.
+            old_batch: Global batch before, > 0.
+            new_batch: Global batch from now on, > 0.
+
+        Returns:
+            New / old; 1 where the old one is 0, so that nothing can be corrected by it.
+        """
+        old = self.at(samples, old_batch)
+        return self.at(samples, new_batch) / old if old > 0 else 1.0
+
     def factor(self, global_batch: int) -> float:
-        """Return what the batch alone contributes; momentum is corrected when this jumps."""
+        """Return what the batch alone contributes."""
         return scaling_factor(self.scaling, global_batch, self.reference_batch)
 
 
@@ -55,12 +69,20 @@ def learning_rate(
 ) -> LearningRate:
     """Build the schedule of a run.
 
+    In a loop of your own::
+
+        schedule = learning_rate(0.1, ScheduleConfig(reference_batch=64), len(x), 90 * len(x))
+        group["lr"] = schedule.at(samples, global_batch)  # before every update
+
     Args:
         lr: Learning rate at ``schedule.reference_batch`` (``optimizer.lr``).
         schedule: The job's section.
         num_train: Samples in one epoch, > 0.
         total_samples: Samples after which training ends at the latest; None if it ends by time,
             updates or accuracy alone.
+
+    Returns:
+        The learning rate as a function of progress and batch, `LearningRate.at`.
 
     Raises:
         ConfigError: The warm-up is longer than training, the decay needs an end that is not known,

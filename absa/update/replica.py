@@ -20,7 +20,6 @@ class UpdateOptions:
     """Options of an update that never change during a run.
 
     Args:
-        seed: Root of all randomness.
         bn_group: Samples that share one batch-norm statistic; None: the model has no batch-norm.
         precision: bf16 runs the forward pass under autocast; weights and gradients stay fp32.
         clip_norm: Largest norm of the gradient that is applied, or None.
@@ -29,7 +28,6 @@ class UpdateOptions:
             a GPU and the optimizer can skip.
     """
 
-    seed: int
     bn_group: int | None
     precision: Precision = "fp32"
     clip_norm: float | None = None

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from absa.errors import ResizeError
 from cluster.elastic.messages import Announcement, Reply, Status, WorkerId
 
 
@@ -99,7 +100,8 @@ class Coordinator:
         lost_leaver: A worker that should have left for the newest generation was lost before that
             generation trained: its peers may wait for it at their last boundary.
         given_up: The wish is given up until the next one: newcomers did not come in time.
-        ended: Workers that this coordinator has ended.
+        ended: Workers that have ended or that this coordinator has ended: what they still say is
+            late.
     """
 
     limits: Limits
@@ -119,14 +121,23 @@ Step = tuple[Coordinator, tuple[Action, ...]]
 
 
 def wish(state: Coordinator, wanted: int, now_s: float) -> Step:
-    """Somebody wants another number of workers."""
+    """Somebody wants another number of workers.
+
+    Raises:
+        ResizeError: The number is below 1: without a worker nobody would have the state.
+    """
+    if wanted < 1:
+        raise ResizeError(f"{wanted} workers were wanted; at least 1 must stay to keep the state")
     return advance(replace(state, wanted=wanted, given_up=False), now_s)
 
 
 def started(state: Coordinator, worker: WorkerId, now_s: float) -> Step:
     """A worker that was asked for has a process."""
     state = replace(state, num_starting=max(state.num_starting - 1, 0))
-    return advance(_with(state, worker, Worker(now_s, now_s)), now_s)
+    # News of its end, or its own first words, may have been faster.
+    if worker not in state.ended and worker not in state.workers:
+        state = _with(state, worker, Worker(now_s, now_s))
+    return advance(state, now_s)
 
 
 def reported(state: Coordinator, status: Status, now_s: float) -> tuple[Step, Reply]:
@@ -141,7 +152,7 @@ def reported(state: Coordinator, status: Status, now_s: float) -> tuple[Step, Re
         known = replace(known, status=status, ready_s=ready_s)
     state = _with(state, status.worker, replace(known, heard_s=now_s))
     if status.phase == "gone":
-        state = _without(state, status.worker)
+        state = _ended(_without(state, status.worker), status.worker)
     step = advance(state, now_s)
     return step, Reply(
         status.sent_s, step[0].announcement, dismissed=status.worker not in step[0].workers
@@ -151,13 +162,13 @@ def reported(state: Coordinator, status: Status, now_s: float) -> tuple[Step, Re
 def died(state: Coordinator, worker: WorkerId, now_s: float) -> Step:
     """A worker's process was lost."""
     if worker not in state.workers:
-        return state, ()
-    return advance(_lose(state, worker), now_s)
+        return _ended(state, worker), ()
+    return advance(_ended(_lose(state, worker), worker), now_s)
 
 
 def left(state: Coordinator, worker: WorkerId, now_s: float) -> Step:
     """A worker's process has ended by itself, as it was told: nobody waits for it."""
-    return advance(_without(state, worker), now_s)
+    return advance(_ended(_without(state, worker), worker), now_s)
 
 
 def restarted(
@@ -196,7 +207,7 @@ def next_deadline_s(state: Coordinator) -> float | None:
             times.append(state.announced_s + limits.form_s)
     if state.num_starting:
         times.append(state.asked_s + limits.start_s)
-    if state.broken_s is not None and _living_members(state):
+    if state.broken_s is not None and _living_members(state) and _members_are_known(state):
         times.append(state.broken_s + limits.suspect_s)
     if _living_members(state) and not _all_train(state):
         times.append(state.announced_s + limits.form_s)
@@ -243,6 +254,8 @@ def _announce(state: Coordinator, now_s: float) -> Step:
     """Announce the next generation if the newest is broken, or if it is whole and has to change."""
     state = _note_broken(state, now_s)
     newest = state.announcement
+    if not _members_are_known(state):
+        return state, ()
     beyond_repair = newest is not None and _is_beyond_repair(state, now_s)
     # One that was to leave has the state: it is worth more than a newcomer.
     stayers = [id_ for id_ in state.workers if beyond_repair and _is_leaving(state, id_)]
@@ -340,6 +353,15 @@ def _living_members(state: Coordinator) -> list[WorkerId]:
     return [id_ for id_ in members if id_ in state.workers]
 
 
+def _members_are_known(state: Coordinator) -> bool:
+    """Whether every living member has said how it stands.
+
+    After a restart they have yet to: to go on without their words would be to throw away the state
+    that they have. Who stays silent is buried.
+    """
+    return all(_status(state, id_) is not None for id_ in _living_members(state))
+
+
 def _all_train(state: Coordinator) -> bool:
     newest = state.announcement
     return newest is not None and all(
@@ -392,7 +414,7 @@ def _status(state: Coordinator, worker: WorkerId) -> Status | None:
 def _kill(state: Coordinator, workers: list[WorkerId], why: str) -> Step:
     actions: list[Action] = []
     for worker in workers:
-        state = replace(_lose(state, worker), ended=state.ended | {worker})
+        state = _ended(_lose(state, worker), worker)
         actions += [Note(f"worker {worker} {why}: it is ended"), Kill(worker)]
     return state, tuple(actions)
 
@@ -401,6 +423,10 @@ def _lose(state: Coordinator, worker: WorkerId) -> Coordinator:
     """Strike out a worker that has not left by itself."""
     lost_leaver = state.lost_leaver or (_is_leaving(state, worker) and not _all_train(state))
     return replace(_without(state, worker), lost_leaver=lost_leaver)
+
+
+def _ended(state: Coordinator, worker: WorkerId) -> Coordinator:
+    return replace(state, ended=state.ended | {worker})
 
 
 def _with(state: Coordinator, worker: WorkerId, known: Worker) -> Coordinator:

@@ -246,6 +246,18 @@ def test_segments_roll_and_read_as_one_journal(monkeypatch: pytest.MonkeyPatch) 
     assert events(store) == [f"{lineage}-{n}" for lineage in (0, 1) for n in range(10)]
 
 
+def test_a_checkpoint_and_the_end_are_forced_to_the_disk(tmp_path, monkeypatch) -> None:
+    forced = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: forced.append(events[-1]))
+    events: list[str] = ["opened"]
+    with open_journal(LocalStorage(tmp_path), 0) as journal:
+        forced.clear()
+        for event in ("observation", "checkpoint", "observation", "run_ended"):
+            events.append(event)
+            journal.append({"event": event, "lineage": 0})
+        assert forced == ["checkpoint", "run_ended"]
+
+
 def test_a_flush_needs_no_sync() -> None:
     store, written = Store(), threading.Event()
     plain = store.write

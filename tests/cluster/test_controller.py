@@ -113,6 +113,13 @@ def test_after_giving_up_nothing_is_recorded(controller, folder):
     assert read_journal(folder.storage) == []
 
 
+def test_after_giving_up_a_group_that_comes_late_does_not_begin(controller, folder):
+    assert controller.give_up()
+    with pytest.raises(ReplacedError):
+        controller.begin()
+    assert read_journal(folder.storage) == []
+
+
 def test_a_resumed_run_begins_at_its_own_lineage_without_a_fault(folder):
     controller = Controller()
     controller.open(folder, lineage=4)

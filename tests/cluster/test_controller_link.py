@@ -56,6 +56,16 @@ def test_a_command_waits_until_it_is_taken_once(controller):
     link.close()
 
 
+def test_a_second_command_does_not_replace_one_that_waits(controller):
+    controller.commands += [Command("second"), Command("first")]
+    link = ControllerLink(controller, lineage=0)
+    controller.wait_for_calls(3)
+
+    assert [link.take(), link.take()] == [Command("first"), Command("second")]
+    assert not link.waiting()
+    link.close()
+
+
 def test_training_does_not_go_on_unheard(controller):
     controller.error = ConnectionError("the controller is gone")
     link = ControllerLink(controller, lineage=0)

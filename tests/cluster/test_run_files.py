@@ -97,3 +97,16 @@ def test_input_that_turns_out_bad_in_training_is_a_failed_training(job, tmp_path
 def test_other_errors_stay_what_they_are(job, kind: type[AbsaError]):
     with pytest.raises(kind):
         run_and_raise(job, None, kind("x"), happen)
+
+
+def test_a_resumed_run_keeps_the_values_it_was_resumed_with(job, tmp_path):
+    with run_files(job, None, lambda record: None) as files:
+        run = files.open()
+        happen(run)
+    longer = resolve(load_job(None, [f"storage={tmp_path}/runs", "stop.epochs=321"]))
+    with run_files(longer, run.folder.location, lambda record: None) as files:
+        happen(files.open())
+
+    folder = Path(run.folder.location)
+    assert load_job(folder / JOB_FILE).stop.epochs == 321
+    assert "321" in (folder / "report.html").read_text()

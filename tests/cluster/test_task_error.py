@@ -1,9 +1,10 @@
 import pytest
 
+import absa
 from absa.errors import AbsaError, DataError, TaskError
 from cluster.job_rules import resolve
 from cluster.load_job import load_job, parse_job
-from cluster.task_error import task_errors, tell
+from cluster.task_error import _is_ours, task_errors, tell
 
 
 def mine() -> None:
@@ -22,6 +23,15 @@ def test_a_traceback_begins_in_the_task():
 
     assert "in mine" in text
     assert text.endswith("KeyError: 'no such thing'")
+
+
+def test_a_task_in_a_folder_whose_name_begins_like_ours_is_not_ours():
+    file = f"{absa.__path__[0]}_tasks/mine.py"
+    code: dict = {}
+    exec(compile("def theirs():\n    raise KeyError(1)", file, "exec"), code)
+
+    assert not _is_ours(caught(code["theirs"]).__traceback__)
+    assert _is_ours(caught(lambda: load_job(3)).__traceback__.tb_next)
 
 
 def test_a_fault_of_absa_is_told_whole():

@@ -3,6 +3,11 @@
 A schedule is data (`Schedule`): what goes wrong when, and the seed of all delays. `run` plays it
 and returns the first rule that is broken, or None. Nothing here is random but what the seed says,
 so a failing schedule fails again, and `shrink` cuts it down to what is needed.
+
+What it does not play: two workers that do not hear each other while the controller hears both; a
+worker that keeps reporting while its training stands still, or a collective that neither ends nor
+fails; a process that stops between `may_apply` and the update; a checkpoint that a replaced rank 0
+is still writing; clocks that run at different speeds.
 """
 
 import heapq

@@ -112,6 +112,13 @@ def test_images_on_the_device_give_the_same_batches(make_source, shape, keyed):
     assert torch.equal(found["label"], expected["label"])
 
 
+def test_images_come_to_the_device_in_pieces(make_source, monkeypatch):
+    source = make_source((6, 5, 3))
+    whole = ResidentImages(source, torch.device("cpu"))
+    monkeypatch.setattr("absa.data.resident.PIECE_BYTES", 7 * 6 * 5 * 3 + 1)
+    assert torch.equal(ResidentImages(source, torch.device("cpu"))._rows, whole._rows)
+
+
 def test_on_a_cpu_images_stay_where_they_are(make_source):
     source = make_source()
     assert keep_on_device(source, torch.device("cpu"), 10**9) is source

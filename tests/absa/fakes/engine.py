@@ -143,7 +143,7 @@ def make_replica(
         parameters=[p for p in model.parameters() if p.requires_grad],
         statistics=RunningStatistics(model),
         device=torch.device(device),
-        options=UpdateOptions(0, bn_group if batch_norms(model) else None, **options),
+        options=UpdateOptions(bn_group if batch_norms(model) else None, **options),
     )
 
 

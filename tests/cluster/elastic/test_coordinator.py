@@ -1,5 +1,8 @@
 from typing import Any
 
+import pytest
+
+from absa.errors import ResizeError
 from cluster.elastic.coordinator import (
     Coordinator,
     Kill,
@@ -180,3 +183,50 @@ def test_a_coordinator_that_follows_another_never_uses_a_number_again() -> None:
     state, _ = report(state, 1, "training", 4, 10.1, lineage=0)
     _, actions = died(state, 2, 10.2)
     assert [a.generation for a in published(actions)] == [5]
+
+
+def test_after_a_restart_a_death_does_not_make_it_forget_who_has_the_state() -> None:
+    announcement = Announcement(4, 0, (1, 2, 3), restores=False, breaks=False)
+    state = restarted(LIMITS, 3, announcement, 10.0)
+    state, actions = died(state, 3, 10.1)
+    assert published(actions) == []
+    state, actions = report(state, 1, "waiting", 4, 10.2, lineage=0)
+    assert published(actions) == []
+    state, actions = advance(state, 11.0)
+    assert published(actions) == []
+    assert (next_deadline_s(state) or 0) > 11.0
+    _, actions = report(state, 2, "waiting", 4, 11.1, lineage=0)
+    assert published(actions) == [Announcement(5, 0, (1, 2), restores=False, breaks=True)]
+
+
+def test_after_a_restart_who_says_nothing_is_not_waited_for_without_end() -> None:
+    announcement = Announcement(4, 0, (1, 2), restores=False, breaks=False)
+    state = restarted(LIMITS, 2, announcement, 10.0)
+    state, _ = report(state, 1, "training", 4, 12.4, lineage=0)
+    assert next_deadline_s(state) == 12.5
+    _, actions = advance(state, 12.5)
+    assert Kill(2) in actions
+    assert published(actions) == [Announcement(5, 0, (1,), restores=False, breaks=True)]
+
+
+def test_the_last_words_of_a_dead_newcomer_do_not_bring_it_back() -> None:
+    state, _ = wish(group(1), 2, 3.0)
+    state, _ = started(state, 7, 3.1)
+    state, actions = died(state, 7, 3.5)
+    assert actions == (Start(1),)
+    status = Status(7, 1, 3.4, "ready", -1, None, 0)
+    (state, actions), reply = reported(state, status, 3.6)
+    assert (actions, reply.dismissed) == ((), True)
+    assert 7 not in started(state, 7, 3.7)[0].workers
+
+
+def test_a_newcomer_may_speak_before_its_start_is_known() -> None:
+    state, _ = wish(group(1), 2, 3.0)
+    state, actions = report(state, 7, "ready", -1, 3.2)
+    state, actions = started(state, 7, 3.3)
+    assert published(actions) == [Announcement(1, 0, (1, 7), restores=False, breaks=False)]
+
+
+def test_less_than_one_worker_is_refused() -> None:
+    with pytest.raises(ResizeError, match="0 workers were wanted"):
+        wish(group(1), 0, 3.0)
