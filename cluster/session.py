@@ -10,8 +10,9 @@ from absa.loop import Loop, Outcome
 from absa.outside import Outside
 from absa.run_folder import RunFolder
 from absa.run_state import RunState, restore
-from cluster.compose import Composed, describe
+from cluster.compose import Composed, describe, model_key
 from cluster.job import Job
+from cluster.placed import placed
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ def train(
         outside,
         beginning.state,
     )
-    return loop.train(about | {"run": run, "resumed_from": beginning.checkpoint})
+    with placed(job, model_key(job)):
+        return loop.train(about | {"run": run, "resumed_from": beginning.checkpoint})
 
 
 def _agree(composed: Composed, collective: Collective) -> None:

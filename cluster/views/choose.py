@@ -20,10 +20,12 @@ def make_view(*, json: bool) -> View:
         json: One JSON line per record, for programs; else a live view on a terminal and plain
             lines elsewhere and on a terminal that cannot move its cursor.
     """
+    # A process that was started with its standard output closed has none.
+    out = open(os.devnull, "w") if sys.stdout is None else sys.stdout  # noqa: SIM115
     if json:
         # A program gets every record, and the end waits until it has read them.
-        return BackgroundView(JsonView(sys.stdout), backlog=None, patience_s=None)
-    return BackgroundView(RichView(sys.stdout) if _is_live(sys.stdout) else LineView(sys.stdout))
+        return BackgroundView(JsonView(out), backlog=None, patience_s=None)
+    return BackgroundView(RichView(out) if _is_live(out) else LineView(out))
 
 
 def _is_live(stream: TextIO) -> bool:
