@@ -27,6 +27,8 @@ class ChoiceSection(Section):
     def _fill_in(cls, data: Any) -> Any:
         if not isinstance(data, Mapping):
             return data
+        # Strict validation takes a list for a tuple in JSON alone, and this is no longer JSON.
+        data = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
         chosen = data.get(cls.choice, cls.model_fields[cls.choice].default)
         defaults = cls.reads.get(chosen, {}) if isinstance(chosen, str) else {}
         return {**data, **{k: v for k, v in defaults.items() if data.get(k) is None}}

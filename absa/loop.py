@@ -278,11 +278,16 @@ class Loop:
 
     def _diverge(self, result: UpdateResult) -> NoReturn:
         checkpoint = self._finish("diverged")
+        good = (
+            f"the last good checkpoint is {checkpoint}"
+            if checkpoint
+            else "there is no checkpoint yet"
+        )
         raise DivergenceError(
             f"{self._progress.skipped_in_a_row} updates in a row were skipped, the last because "
             f"{result.reason}, at sample {self._progress.samples}, learning rate "
-            f"{self._applied_lr:.3g}, batch {self._settings.global_batch}; the last good "
-            f"checkpoint is {checkpoint or 'none'}. Lower optimizer.lr, lengthen the warm-up or "
+            f"{self._applied_lr:.3g}, batch {self._settings.global_batch}; "
+            f"{good}. Lower optimizer.lr, lengthen the warm-up or "
             "set clip_norm; max_skipped says how many are allowed"
         )
 

@@ -7,7 +7,7 @@ import torch
 
 from absa.data.map_style import as_source
 from absa.data.resident import keep_on_device
-from absa.errors import ConfigError
+from absa.errors import ConfigError, TaskError
 from absa.events import Record
 from absa.models.conversion import convert_batch_norm
 from absa.models.ghost_batch_norm import batch_norms
@@ -27,6 +27,7 @@ from absa.tasks.load import load_task
 from absa.update.replica import Replica, UpdateOptions, to_device
 from cluster.job import Job
 from cluster.job_rules import check_with_data
+from cluster.placed import placed
 
 IMAGE_SHARE = 4
 """Images may take the fourth part of a GPU's free memory; the rest is the model's."""
@@ -49,17 +50,19 @@ def compose(job: Job, device: torch.device) -> Composed:
     Raises:
         InputError: The task, its data or the job cannot be used.
     """
-    task = build_task(job)
-    datasets = task.datasets()
-    train, evaluation = _source(datasets.train, device), _source(datasets.evaluation, device)
+    with placed(job, _data_key(job)):
+        task = build_task(job)
+        train, evaluation = _sources(task, device)
     check_with_data(job, len(train))
     _check_batch(job, len(train))
-    rules = _rules(job, len(train))
+    with placed(job, "schedule.decay.kind"):
+        rules = _rules(job, len(train))
     torch.manual_seed(job.seed)
-    model = task.build_model()
-    if isinstance(model, torch.nn.Module):
-        model = model.to(device)
-    metric_names = _check_task(task, model, train, device)
+    with placed(job, model_key(job)):
+        model = task.build_model()
+        if isinstance(model, torch.nn.Module):
+            model = model.to(device)
+        metric_names = _check_task(task, model, train, device)
     _check_target(job, metric_names)
     assert job.batch.bn_group is not None
     model = convert_batch_norm(model, job.batch.bn_group)
@@ -97,6 +100,11 @@ def _source(data: object, device: torch.device) -> Source:
     return keep_on_device(source, device, free_bytes // IMAGE_SHARE)
 
 
+def model_key(job: Job) -> str:
+    """Return the key of the job that names the model, to blame for what it does."""
+    return "model.name" if job.task is None else "task.use"
+
+
 def describe(composed: Composed, job: Job, world_size: int) -> Record:
     """Return what a run says of itself when it starts."""
     replica = composed.replica
@@ -112,6 +120,22 @@ def describe(composed: Composed, job: Job, world_size: int) -> Record:
         "threads": torch.get_num_threads(),
         "total_samples": total_samples(job.stop, len(replica.train)),
     }
+
+
+def _data_key(job: Job) -> str:
+    if job.task is not None:
+        return "task.use"
+    return "data.name" if job.data.root is None else "data.root"
+
+
+def _sources(task: Task, device: torch.device) -> tuple[Source, Source]:
+    datasets: object = task.datasets()
+    if not (hasattr(datasets, "train") and hasattr(datasets, "evaluation")):
+        raise TaskError(
+            f"task.datasets returned a {type(datasets).__name__}; it must return "
+            "absa.Datasets(train=..., evaluation=...)"
+        )
+    return _source(datasets.train, device), _source(datasets.evaluation, device)
 
 
 def _check_task(

@@ -141,6 +141,10 @@ class Job(Section):
         unread = () if self.task is None else ("data", "model")
         return {key: value for key, value in data.items() if key not in unread}
 
+    def is_written(self, path: str) -> bool:
+        """Return whether the value at ``path`` was written, not left to its default."""
+        return path in self._places.by_path
+
     def place(self, path: str) -> str:
         """Return where the value at ``path`` was written, to begin a message with.
 

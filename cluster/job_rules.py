@@ -64,7 +64,7 @@ def check_with_data(job: Job, num_train: int) -> None:
 def render(job: Job, problem: Problem) -> str:
     """Return one message: where the first key was written, then the text with all of them."""
     full = fill_defaults(job)
-    written = [path for path in problem.paths if path in job._places.by_path]
+    written = [path for path in problem.paths if job.is_written(path)]
     where = job.place(written[0] if written else problem.paths[0])
     names = [_with_value(full, path, where) for path in problem.paths]
     return f"{where}: {problem.text.format(*names)}"

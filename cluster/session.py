@@ -14,8 +14,9 @@ from absa.optim.build import rescale_momentum
 from absa.outside import Outside
 from absa.run_folder import RunFolder
 from absa.run_state import RunState, restore
-from cluster.compose import Composed, describe
+from cluster.compose import Composed, describe, model_key
 from cluster.job import Job
+from cluster.placed import placed
 
 ALONE = SingleProcess()
 
@@ -100,7 +101,8 @@ def train(
         outside,
         beginning.state,
     )
-    return loop.train(about | {"run": run, "resumed_from": beginning.checkpoint})
+    with placed(job, model_key(job)):
+        return loop.train(about | {"run": run, "resumed_from": beginning.checkpoint})
 
 
 def _agree(composed: Composed, collective: Collective) -> None:

@@ -1,6 +1,7 @@
 """An error that somebody's own task raised, told so that they find it."""
 
 import contextlib
+import importlib
 import os
 import traceback
 from collections.abc import Iterator
@@ -34,7 +35,7 @@ def task_errors(job: Job) -> Iterator[None]:
 def tell(error: BaseException) -> str:
     """Return a message with the traceback from the task's first line on; absa's own lines go."""
     start = error.__traceback__
-    while start is not None and _is_ours(start):
+    while start is not None and (_is_ours(start) or _imports(start)):
         start = start.tb_next
     lines = traceback.format_exception(type(error), error, start or error.__traceback__)
     return f"the task failed:\n{''.join(lines).rstrip()}"
@@ -42,3 +43,9 @@ def tell(error: BaseException) -> str:
 
 def _is_ours(frame: TracebackType) -> bool:
     return frame.tb_frame.f_code.co_filename.startswith(_OURS)
+
+
+def _imports(frame: TracebackType) -> bool:
+    """Return whether a frame is Python's import of a module, not what the module does."""
+    file = frame.tb_frame.f_code.co_filename
+    return file == importlib.__file__ or file.startswith("<frozen importlib")

@@ -37,7 +37,9 @@ def map_array(path: Path) -> NDArray[np.generic]:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, *_MALFORMED) as error:
-        raise DataError(f"{path}: not a readable .npy file of numbers: {error}") from error
+        # What is no .npy file at all numpy takes for a pickle, and says how to load that unsafely.
+        reason = "" if "allow_pickle" in str(error) else f": {error}"
+        raise DataError(f"{path}: not a readable .npy file of numbers{reason}") from error
     if not isinstance(array, np.ndarray):
         array.close()
         raise DataError(f"{path}: an archive of arrays (.npz); it must be one array (numpy.save)")

@@ -62,12 +62,13 @@ def open_data(config: DataConfig, seed: int) -> ImageSet:
     """
     if config.name == "digits":
         return read_digits(config.evaluation_fraction, seed)
-    root = _root(config)
     if config.name == "arrays":
+        root = _root(config, f"; expected there: {ARRAYS.expected}")
         folder, layout, paths = _find(root, (".",), (ARRAYS,), "arrays", "")
         return make_image_set("arrays", *layout.read(paths), None, folder)
     known = _PUBLISHED[config.name]
     at = f"; {config.name} is published at {known.at}"
+    root = _root(config, at)
     folder, layout, paths = _find(root, known.folders, known.layouts, config.name, at)
     found = make_image_set(config.name, *layout.read(paths), known.num_classes, folder)
     if found.image_shape != known.image_shape:
@@ -90,17 +91,17 @@ def normalisation_of(config: DataConfig, images: ImageSet) -> Normalisation:
     return measure(images.train.images)
 
 
-def _root(config: DataConfig) -> Path:
+def _root(config: DataConfig, advice: str) -> Path:
     root = config.root or os.environ.get(ROOT_VARIABLE)
     if not root:
         raise DataError(
             f"data.name is {config.name}, but data.root is not set; set it, or the environment "
-            f"variable {ROOT_VARIABLE}, to the folder that holds the data set"
+            f"variable {ROOT_VARIABLE}, to the folder that holds the data set{advice}"
         )
     path = Path(os.path.expanduser(root))
     if not os.path.isdir(path):  # unlike Path.is_dir, no error where a parent is closed to us
         source = "data.root" if config.root else ROOT_VARIABLE
-        raise DataError(f"{source} is {root}: there is no such folder")
+        raise DataError(f"{source} is {root}: there is no such folder{advice}")
     return path
 
 

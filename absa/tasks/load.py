@@ -97,7 +97,7 @@ def _as_task(made: Any, use: str) -> Task:
     missing = [name for name in _METHODS if not callable(getattr(made, name, None))]
     if missing:
         raise TaskError(
-            f"{use} has no method {' and no method '.join(missing)}; a task has "
+            f"{use} lacks the methods {', '.join(missing)}; a task has "
             f"{', '.join(_METHODS)} (see absa.task.Task)"
         )
     task: Task = made

@@ -1,5 +1,6 @@
 """Which view fits where the output goes."""
 
+import io
 import os
 import sys
 from typing import TextIO
@@ -20,11 +21,25 @@ def make_view(*, json: bool) -> View:
         json: One JSON line per record, for programs; else a live view on a terminal and plain
             lines elsewhere and on a terminal that cannot move its cursor.
     """
+    out = _standard_output()
     if json:
         # A program gets every record, and the end waits until it has read them.
-        return BackgroundView(JsonView(sys.stdout), backlog=None, patience_s=None)
-    return BackgroundView(RichView(sys.stdout) if _is_live(sys.stdout) else LineView(sys.stdout))
+        return BackgroundView(JsonView(out), backlog=None, patience_s=None)
+    return BackgroundView(RichView(out) if _is_live(out) else LineView(out))
+
+
+def _standard_output() -> TextIO:
+    """Return it, or a closed stream where the process was started without one."""
+    out: TextIO | None = sys.stdout
+    if out is None:
+        out = io.StringIO()
+        out.close()
+    return out
 
 
 def _is_live(stream: TextIO) -> bool:
-    return stream.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
+    return (
+        not stream.closed
+        and stream.isatty()
+        and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
+    )

@@ -80,7 +80,9 @@ class LineView:
         )
 
     def _print_header(self, metric: str) -> None:
-        header = ("time", "epoch", "loss", metric[:9], "batch", "lr", "/s", "")
+        # Beside the loss of the updates, the loss of an evaluation needs a name of its own.
+        judged = "eval loss" if metric == "loss" else metric[:9]
+        header = ("time", "epoch", "loss", judged, "batch", "lr", "/s", "")
         if self._header != header:
             self._header = header
             self._line(_COLUMNS.format(*header))

@@ -272,6 +272,21 @@ def test_a_written_job_loads_back_equal(job):
     assert resolve(full) == full
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "optimizer: {name: adamw, betas: [0.8, 0.99]}",
+        "optimizer: {name: lars}",
+        "schedule: {decay: {kind: steps, epochs: [30, 50]}}",
+        "schedule: {decay: {kind: steps, fractions: [0.5, 0.75]}}",
+    ],
+)
+def test_a_job_with_options_of_a_choice_can_be_written_and_resumed(text):
+    job = resolve(parse(text))
+
+    assert resolve(parse(dump_job(job))) == job
+
+
 def test_a_written_job_is_read_the_same_by_any_yaml_reader():
     assert yaml.safe_load(DEFAULT) == load_job(None).model_dump(mode="json")
 

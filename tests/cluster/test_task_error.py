@@ -2,6 +2,7 @@ import pytest
 
 import absa
 from absa.errors import AbsaError, DataError, TaskError
+from absa.tasks.load import load_task
 from cluster.job_rules import resolve
 from cluster.load_job import load_job, parse_job
 from cluster.task_error import _is_ours, task_errors, tell
@@ -16,6 +17,14 @@ def caught(function) -> Exception:
         function()
     # As the worker catches it: its own frame, outside of the packages, is not part of the story.
     return info.value.with_traceback(info.value.__traceback__.tb_next)
+
+
+def without_ours(error: BaseException) -> BaseException:
+    """Drop the frames of this file and of `task_errors`, which in a command is all absa's."""
+    frame = error.__traceback__
+    while frame.tb_frame.f_code.co_name != "load_task":
+        frame = frame.tb_next
+    return error.with_traceback(frame)
 
 
 def test_a_traceback_begins_in_the_task():
@@ -58,3 +67,13 @@ def test_an_error_on_purpose_stays_what_it_is():
     with pytest.raises(DataError), task_errors(job(task=True)):
         raise DataError("x")
     assert issubclass(TaskError, AbsaError)
+
+
+def test_the_import_of_a_module_is_no_part_of_its_story(tmp_path, monkeypatch):
+    (tmp_path / "falls_over.py").write_text("1 / 0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with pytest.raises(TaskError) as info, task_errors(job(task=True)):
+        load_task("falls_over:Task", {})
+
+    assert "importlib" not in tell(without_ours(info.value.__cause__))

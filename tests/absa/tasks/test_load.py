@@ -127,7 +127,7 @@ def test_a_module_that_fails_to_import_says_why(here, source, said):
 
 
 def test_missing_methods_are_named(here):
-    with pytest.raises(TaskError, match="my_tasks:Half has no method losses and no method metrics"):
+    with pytest.raises(TaskError, match="my_tasks:Half lacks the methods losses, metrics"):
         load_task("my_tasks:Half", {})
 
 

@@ -290,3 +290,18 @@ def test_a_stopped_reader_never_holds_up_training() -> None:
     view._thread.join()
     assert seen[-2:] == [{"event": "fault"}, "closed"]
     assert len(seen) < 300
+
+
+def test_a_closed_standard_output_is_no_fault(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+
+    with closing(make_view(json=False)) as view:
+        view({"event": "phase", "text": "starting"})
+
+
+def test_the_loss_of_an_evaluation_has_a_column_of_its_own():
+    stream = io.StringIO()
+    with closing(LineView(stream)) as view:
+        view({"event": "evaluation", "time": 1.0, "metrics": {"loss": 0.5}})
+
+    assert "loss  eval loss" in stream.getvalue().splitlines()[0]
