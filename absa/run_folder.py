@@ -17,7 +17,9 @@ from absa.storage import Storage, open_storage
 
 JOB_FILE = "job.yaml"
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""What a job may be called: it begins the name of a folder on any storage."""
+
 _ID = re.compile(r"-(\d{8}-\d{6}-\d{3}[0-9a-z]{3})$")
 _LETTERS = "0123456789abcdefghjkmnpqrstvwxyz"
 _NUM_SHOWN = 10
@@ -65,7 +67,7 @@ def new_run(storage: str, name: str) -> RunFolder:
     Raises:
         ConfigError: The name is not allowed, or the storage cannot be written.
     """
-    if not _NAME.fullmatch(name):
+    if not RUN_NAME.fullmatch(name):
         raise ConfigError(
             f"name: {name!r} cannot name a run folder; use 1 to 64 letters, digits, '.', '_' and "
             "'-', the first a letter or digit"

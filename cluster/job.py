@@ -20,18 +20,18 @@ from absa.config import Section
 from absa.data.config import DataConfig
 from absa.models.config import ModelConfig
 from absa.optim.config import OptimizerConfig
+from absa.run_folder import RUN_NAME
 from absa.schedules.config import ScheduleConfig
 from absa.stop import StopConfig
 
 MAX_BATCH = 2**31
 """Samples in the first batch: far more than any data set has; bounds the search for divisors."""
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _TASK = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 
 
 def _folder_name(value: str) -> str:
-    if not _NAME.fullmatch(value):
+    if not RUN_NAME.fullmatch(value):
         raise ValueError(
             "must begin with a letter or digit and go on with at most 63 letters, digits, '.', "
             "'_' or '-': it names the run's folder"
