@@ -7,7 +7,8 @@ from absa.errors import ConfigError
 from absa.events import Record
 from absa.settings import Settings
 
-StopRequest = Literal["interrupted"]
+StopRequest = Literal["interrupted", "resized"]
+"""interrupted: the run ends; resized: it goes on from its checkpoint with other workers."""
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,8 @@ class Updater:
     def update(self, collective: Collective, settings: Settings, turn: Turn) -> int:
         """Make one update.
 
-        If it fails, nothing of it stays behind but gradients, and it can be made again.
+        If it fails, nothing of it stays behind but gradients, and it can be made again, with
+        another group as well.
 
         Returns:
             Samples it consumed, over all ranks.
@@ -126,6 +127,7 @@ class Updater:
         replica.statistics.pack(totals.statistics)
         if reducer:
             reducer.finish(collective, totals.all)
+        collective.ensure_current()
         weighted = weights_of(replica.task) is not None
         gradients = _gradients(replica.parameters)
         norm = self._apply(replica, Reduced(totals, gradients, num_samples, weighted))
