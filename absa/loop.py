@@ -95,9 +95,13 @@ class Loop:
         finally:
             self.close()
 
+    def rehearse(self, world_size: int) -> None:
+        """Do a rank's share of an update for nothing, so that its first real one is not slow."""
+        self._updater.rehearse(self._settings, world_size)
+
     def start(self, about: Record) -> None:
         """Record the start; the run may be complete already."""
-        self._record("run_started", **about)
+        self.record("run_started", **about)
         time_s = self._rules.stop.time_s
         # Later the clocks of the ranks differ; what was restored is the same on all.
         time_up = time_s is not None and self._progress.training_s >= time_s
@@ -213,7 +217,7 @@ class Loop:
             skipped_in_a_row=self._progress.skipped_in_a_row + 1,
         )
         in_a_row = self._progress.skipped_in_a_row
-        self._record("update_skipped", reason=result.reason, loss=result.loss, consecutive=in_a_row)
+        self.record("update_skipped", reason=result.reason, loss=result.loss, consecutive=in_a_row)
         if in_a_row >= self._rules.max_skipped:
             self._diverge(result)
 
@@ -282,7 +286,7 @@ class Loop:
             self._settings = new
             was, now = asdict(old), asdict(new)
             changed = {name: [was[name], now[name]] for name in now if now[name] != was[name]}
-            self._record("settings", changed=changed, reason=command.reason)
+            self.record("settings", changed=changed, reason=command.reason)
         self._step_done(command=command)
 
     def _evaluate(self) -> None:
@@ -309,7 +313,7 @@ class Loop:
             self._stand(improved_at=samples)
         self._step_done(metrics=metrics, evaluated_at=samples)
         seconds = self._clock() - started_s
-        self._record("evaluation", metrics=metrics, seconds=seconds, best=improved)
+        self.record("evaluation", metrics=metrics, seconds=seconds, best=improved)
         self._window.interrupt()
 
     def _observe(self) -> None:
@@ -323,7 +327,7 @@ class Loop:
             micro_batch=self._settings.micro_batch,
             world_size=world_size,
         )
-        self._record(
+        self.record(
             "observation",
             **self._window.summary(),
             learning_rate=self._applied_lr,
@@ -369,7 +373,7 @@ class Loop:
         checkpoint = self._outside.saver.finish(self._about())
         if reason == "resized":
             return checkpoint  # the run goes on, in another group
-        self._record(
+        self.record(
             "run_ended",
             reason=reason,
             metrics=self._standing.metrics,
@@ -412,6 +416,7 @@ class Loop:
         rating = None if metrics is None else rate(metrics)
         return {**self._stamp(), "metrics": metrics, "best_metric": rating}
 
-    def _record(self, event: str, **fields: Any) -> None:
+    def record(self, event: str, **fields: Any) -> None:
+        """Take note of what happened at this point; only rank 0 does."""
         if self._outside.collective.rank == 0:
             self._outside.boundary.record({"event": event, **self._stamp(), **fields})

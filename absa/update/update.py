@@ -87,6 +87,37 @@ class Updater:
             self.close()  # sums may still be under way in its buffer
             raise
 
+    def rehearse(self, settings: Settings, world_size: int) -> None:
+        """Do a rank's share of an update for nothing, so that its first real one is not slow.
+
+        Neither weights nor momentum nor statistics change. What is prepared for a group stays.
+
+        Args:
+            settings: As for an update.
+            world_size: Of the group that the rank will join.
+
+        Raises:
+            TaskError: The task broke its contract.
+        """
+        replica = self._replica
+        num_samples = min(settings.global_batch, len(replica.train))
+        shares = cut_update(
+            num_samples,
+            bn_group=replica.options.bn_group,
+            micro_batch=settings.micro_batch,
+            world_size=world_size,
+        )
+        self._totals.begin(Flags())
+        try:
+            accumulate(
+                replica, shares[0], (0, 0), num_samples, self._totals, before_last=lambda: None
+            )
+        finally:
+            replica.statistics.discard()
+            for parameter in replica.parameters:
+                parameter.grad = None
+        self._reducer_for(world_size)
+
     def results(self) -> list[UpdateResult]:
         """Return the results that are due since the last call."""
         return [result(values, n) for values, n in self._readout.take()]
@@ -114,7 +145,7 @@ class Updater:
         set_learning_rate(replica.optimizer, turn.learning_rate)
         for parameter in replica.parameters:
             parameter.grad = None
-        reducer = self._reducer_for(collective)
+        reducer = self._reducer_for(collective.world_size)
         totals.begin(turn.flags)
         accumulate(
             replica,
@@ -134,9 +165,9 @@ class Updater:
         self._readout.post(torch.cat((totals.scalars, norm.view(1))), num_samples)
         return num_samples
 
-    def _reducer_for(self, collective: Collective) -> GradientReducer | None:
+    def _reducer_for(self, world_size: int) -> GradientReducer | None:
         """Return the reducer, which a group of one does without: no buffer, no copy, no hook."""
-        if collective.world_size == 1:
+        if world_size == 1:
             self.close()
         elif self._reducer is None:
             totals = self._totals.all
