@@ -166,6 +166,20 @@ def died(state: Coordinator, worker: WorkerId, now_s: float) -> Step:
     return advance(_ended(_lose(state, worker), worker), now_s)
 
 
+def hung_up(state: Coordinator, worker: WorkerId, now_s: float) -> Step:
+    """A worker's connection has ended; who said farewell before is no loss.
+
+    Its process is most likely dead, so its peers go on at once. If it lives it must not: it is
+    ended, and knows from `cut_off` that it may apply nothing. Nothing that it says over a newer
+    connection may be told before this.
+    """
+    if worker not in state.workers:
+        return state, ()
+    state, actions = _kill(state, [worker], "hung up")
+    state, more = advance(state, now_s)
+    return state, (*actions, *more)
+
+
 def left(state: Coordinator, worker: WorkerId, now_s: float) -> Step:
     """A worker's process has ended by itself, as it was told: nobody waits for it."""
     return advance(_ended(_without(state, worker), worker), now_s)

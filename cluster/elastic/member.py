@@ -116,6 +116,14 @@ def may_apply(member: Member, generation: int, now_s: float) -> bool:
     return in_force and now_s < member.lease_until_s
 
 
+def cut_off(member: Member) -> Member:
+    """Its connection to the coordinator has ended: no update is applied until it is heard again.
+
+    The coordinator gives its place away as soon as it sees the same (`hung_up`).
+    """
+    return replace(member, lease_until_s=float("-inf"))
+
+
 def warmed_up(member: Member) -> Step:
     """The newcomer can join."""
     if member.phase != "warming":

@@ -35,7 +35,7 @@ PATIENCE_S = 60.0
 """How long after the last fault the group may take to be whole again."""
 
 FaultKind = Literal[
-    "crash", "hang", "freeze", "partition", "controller", "wish", "shortage", "slow"
+    "crash", "hangup", "hang", "freeze", "partition", "controller", "wish", "shortage", "slow"
 ]
 PEACEFUL = {"wish", "shortage"}
 """What happens without anything going wrong: no generation may break."""
@@ -47,10 +47,11 @@ class Fault:
 
     Args:
         at_s: When.
-        kind: crash (a worker's process ends), hang (it stands still and comes back), freeze (it
-            stands still for good and cannot be ended), partition (it and the controller do not
-            hear each other), controller (it is lost and comes back), wish (another number of
-            workers), shortage (asked workers do not come), slow (messages take long).
+        kind: crash (a worker's process ends), hangup (its connection to the controller ends, but
+            it lives), hang (it stands still and comes back), freeze (it stands still for good and
+            cannot be ended), partition (it and the controller do not hear each other), controller
+            (it is lost and comes back), wish (another number of workers), shortage (asked workers
+            do not come), slow (messages take long).
         target: Which worker, counted among the living; or how many are wanted.
         lasts_s: How long.
     """
@@ -76,8 +77,8 @@ def make_schedule(seed: int) -> Schedule:
     """Return a random schedule."""
     rng = random.Random(seed)
     kinds: tuple[FaultKind, ...] = (
-        "crash", "crash", "hang", "freeze", "partition", "controller", "wish", "wish", "shortage",
-        "slow",
+        "crash", "crash", "hangup", "hang", "freeze", "partition", "controller",
+        "wish", "wish", "shortage", "slow",
     )  # fmt: skip
     if rng.random() < 0.15:
         kinds = ("wish", "wish", "shortage")
@@ -112,6 +113,9 @@ class Process:
     alive: bool = True
     hangs_until: float = 0.0
     cut_until: float = 0.0
+    connected_s: float = 0.0
+    silent_until: float = 0.0
+    """Until when the coordinator has not seen that the connection has ended."""
     backlog: list[Callable[[], None]] = field(default_factory=list)
     unapplied: tuple[int, bool] | None = None
 
@@ -211,6 +215,8 @@ class World:
             self.touched.add(worker)
             if fault.kind == "crash":
                 self._end(worker)
+            elif fault.kind == "hangup":
+                self._hang_up(worker)
             elif fault.kind == "partition":
                 self.processes[worker].cut_until = until
             elif fault.kind == "freeze":
@@ -238,6 +244,10 @@ class World:
             return
         process.alive = False
         self._leave_meetings(worker)
+        farewell = None
+        if process.member.phase == "gone":
+            process.member, farewell = self.member.status(process.member, self.now)
+        self.at(self.now + self._delay(), lambda: self._tell_hung_up(worker, farewell))
         self._tell_end(worker)
 
     def _kill(self, worker: int) -> None:
@@ -246,6 +256,23 @@ class World:
         when = max(self.now, process.hangs_until, process.cut_until) + self._delay()
         if when < float("inf"):
             self.at(when, lambda: self._end(worker))
+
+    def _hang_up(self, worker: int) -> None:
+        """The connection ends on the worker's side first; one that stands still closes nothing."""
+        process = self.processes[worker]
+        if self.now < max(process.hangs_until, process.cut_until) or self.controller is None:
+            return
+        process.member = self.member.cut_off(process.member)
+        process.connected_s = self.now + 1e-9
+        process.silent_until = self.now + self._delay()
+        self.at(process.silent_until, lambda: self._tell_hung_up(worker))
+
+    def _tell_hung_up(self, worker: int, farewell: Status | None = None) -> None:
+        if self.now < self.processes[worker].cut_until:
+            return
+        if farewell is not None:
+            self._hear(farewell)
+        self._control(lambda c: self.coordinator.hung_up(c, worker, self.now))
 
     def _tell_end(self, worker: int) -> None:
         clean = self.processes[worker].member.phase == "gone"
@@ -348,7 +375,8 @@ class World:
             self.at(self.now + self._delay(), lambda: self._hear(status))
 
     def _hear(self, status: Status) -> None:
-        if self.controller is None or self.now < self.processes[status.worker].cut_until:
+        process = self.processes[status.worker]
+        if self.controller is None or self.now < max(process.cut_until, process.silent_until):
             return
         before = self.controller
         (self.controller, actions), reply = self.coordinator.reported(before, status, self.now)
@@ -357,6 +385,8 @@ class World:
             self.at(self.now + self._delay(), lambda: self._answer(status.worker, reply))
 
     def _answer(self, worker: int, reply: Reply) -> None:
+        if reply.sent_s < self.processes[worker].connected_s:
+            return
         self._do(worker, lambda m: self.member.replied(m, reply, LIMITS.lease_s), controller=True)
         process = self.processes[worker]
         if process.alive and process.unapplied is not None and self.now >= process.hangs_until:
@@ -397,7 +427,6 @@ class World:
         elif isinstance(action, Train):
             self._compute(worker, action.generation)
         elif isinstance(action, Exit):
-            self._report(worker)
             self._end(worker)
 
     # ---- collectives
@@ -566,6 +595,7 @@ class World:
         member = self.processes[worker].member
         if (
             self.unhurried
+            and self.processes[worker].alive
             and worker not in self.touched
             and member.phase not in ("warming", "ready", "gone")
         ):

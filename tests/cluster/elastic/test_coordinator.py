@@ -12,6 +12,7 @@ from cluster.elastic.coordinator import (
     Start,
     advance,
     died,
+    hung_up,
     left,
     next_deadline_s,
     reported,
@@ -104,6 +105,25 @@ def test_when_nobody_has_the_state_a_new_lineage_restores_it() -> None:
     state, _ = started(state, 2, 3.1)
     state, actions = report(state, 2, "ready", -1, 4.0)
     assert published(actions) == [Announcement(1, 1, (2,), restores=True, breaks=True)]
+
+
+def test_survivors_of_one_that_hangs_up_go_on_at_once_and_it_is_ended() -> None:
+    _, actions = hung_up(group(2), 1, 3.0)
+    assert published(actions) == [Announcement(1, 0, (2,), restores=False, breaks=True)]
+    assert Kill(1) in actions
+    assert Start(1) in actions
+
+
+def test_one_that_said_farewell_and_hangs_up_is_no_loss() -> None:
+    state, _ = wish(group(2), 1, 3.0)
+    state, _ = report(state, 2, "gone", 0, 3.1, lineage=0)
+    assert hung_up(state, 2, 3.2) == (state, ())
+
+
+def test_what_one_that_hung_up_still_says_brings_it_its_dismissal() -> None:
+    state, _ = hung_up(group(2), 1, 3.0)
+    _, reply = reported(state, Status(1, 9000, 3.1, "training", 0, 0, 3), 3.1)
+    assert reply.dismissed
 
 
 def test_a_silent_member_is_ended_after_its_lease() -> None:

@@ -9,6 +9,7 @@ from cluster.elastic.member import (
     Transfer,
     announced,
     at_boundary,
+    cut_off,
     failed,
     formed,
     may_apply,
@@ -108,6 +109,14 @@ def test_an_update_is_applied_only_under_a_lease_counted_from_when_it_was_asked_
     assert not may_apply(member, 1, now_s=11.0)
     late, _ = replied(member, Reply(5.0, None, dismissed=False), lease_s=2.0)
     assert may_apply(late, 0, now_s=11.9)
+
+
+def test_a_member_that_is_cut_off_applies_nothing_until_it_is_answered_again() -> None:
+    member, _ = replied(training(), Reply(10.0, None, dismissed=False), lease_s=2.0)
+    member = cut_off(member)
+    assert not may_apply(member, 0, now_s=10.1)
+    member, _ = replied(member, Reply(10.2, None, dismissed=False), lease_s=2.0)
+    assert may_apply(member, 0, now_s=10.3)
 
 
 def test_a_dismissed_member_ends_and_stays_ended() -> None:
