@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._C._distributed_c10d import HashStore, PrefixStore, Store
-from torch.distributed import ProcessGroupGloo, ProcessGroupNCCL
+from torch.distributed import ProcessGroupGloo
 
 from absa.collective import Pending
 from cluster.elastic.membership import Membership
@@ -225,6 +225,8 @@ def _make(
     # A client of its own: one that waits holds up everything else on its connection.
     store = PrefixStore(f"group/{generation}", membership.store())
     if device.type == "cuda":
+        from torch.distributed import ProcessGroupNCCL  # builds for the CPU lack it
+
         options = ProcessGroupNCCL.Options()
         options._timeout = _TIMEOUT
         return ProcessGroupNCCL(store, rank, world_size, options)
@@ -232,7 +234,7 @@ def _make(
 
 
 def _gloo(store: Store, rank: int, world_size: int, ip: str) -> Any:
-    options = ProcessGroupGloo._Options()
+    options = ProcessGroupGloo._Options()  # type: ignore[attr-defined]
     options._devices, options._timeout = [_link(ip)], _TIMEOUT
     return ProcessGroupGloo(store, rank, world_size, options)
 

@@ -97,6 +97,11 @@ class Host:
             missing = 0 if self._over else self._state.num_starting
             return Orders(missing, living, frozenset(self._end), self._members, self._generation)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether a worker has said that the training is over."""
+        return self._over
+
     def close(self) -> None:
         """Hang up and stop listening."""
         with self._changed:
