@@ -7,7 +7,8 @@ from absa.errors import ConfigError
 from absa.events import Record
 from absa.settings import Settings
 
-StopRequest = Literal["interrupted"]
+StopRequest = Literal["interrupted", "resized"]
+"""interrupted: the run ends. resized: the worker group ends, and one of another size goes on."""
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,9 @@ from absa.update.replica import Replica
 from absa.update.scalars import Flags, UpdateResult
 from absa.update.update import Turn, Updater
 
-EndReason = Literal["epochs", "updates", "samples", "time", "target", "interrupted", "diverged"]
+EndReason = Literal[
+    "epochs", "updates", "samples", "time", "target", "interrupted", "resized", "diverged"
+]
 
 
 @dataclass(frozen=True)
@@ -269,10 +271,11 @@ class Loop:
         self._drain()
         self._observe()
         # Who interrupts a run may not wait for long: what counts then is the checkpoint.
-        if reason != "interrupted" and self._evaluated_at != self._progress.samples:
+        commanded = reason in ("interrupted", "resized")
+        if not commanded and self._evaluated_at != self._progress.samples:
             self._evaluate()
         if self._saved_at != self._progress.samples:
-            self._save("end")
+            self._save("command" if reason == "resized" else "end")
         self._finish(reason)
         return Outcome(reason, self._metrics, RunState(self._progress, self._settings))
 
@@ -293,6 +296,8 @@ class Loop:
 
     def _finish(self, reason: EndReason) -> str | None:
         checkpoint = self._outside.saver.finish(self._about())
+        if reason == "resized":
+            return checkpoint  # another group goes on: the run has not ended
         self._record(
             "run_ended",
             reason=reason,
