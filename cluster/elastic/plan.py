@@ -23,4 +23,10 @@ def wanted(
         return minimum
     if plan is None:
         return maximum
-    return next((step.workers for step in reversed(plan) if step.epochs <= epochs), minimum)
+    step = step_at(plan, epochs)
+    return minimum if step is None else step.workers
+
+
+def step_at(plan: Sequence[PlanStep], epochs: float) -> PlanStep | None:
+    """Return the step that holds after so many epochs; None before the first."""
+    return next((step for step in reversed(plan) if step.epochs <= epochs), None)
