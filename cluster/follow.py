@@ -90,7 +90,8 @@ class Follower:
         if self._reason is None and error is None and self._training.is_resizing:
             if self._stopping:
                 return self._end_between_groups()
-            self._training.start_next(self._run.wish.now())
+            num_workers = self._training.start_next(self._run.wish.now())
+            self._view({"event": "phase", "text": f"starting again with {num_workers} worker(s)"})
             return None
         if self._reason is None or error is not None:
             raise RayLostError(why_lost(error))

@@ -86,11 +86,14 @@ class RestartTraining:
         ):
             self._ask(wanted)
 
-    def start_next(self, wanted: Wanted) -> None:
+    def start_next(self, wanted: Wanted) -> int:
         """Start the next group after one has ended that was told to.
 
         Args:
             wanted: What is wanted by now; no more than there is room for is started.
+
+        Returns:
+            The number of its workers.
         """
         assert self._asked is not None
         num_workers = min(wanted.workers, max(self._workers, self._asked.workers))
@@ -101,6 +104,7 @@ class RestartTraining:
         self._workers, self._asked, self._trains = num_workers, None, False
         self._run = replace(self._run, lineage=_expect_group(self._controller))
         self._fit = self._start()
+        return num_workers
 
     def _start(self) -> SideThread:
         made = trainer(

@@ -35,8 +35,8 @@ class Training(Protocol):
         """Say how many workers are wanted; called often, while there are some that train."""
         ...
 
-    def start_next(self, wanted: Wanted) -> None:
-        """Start another group after an end for that."""
+    def start_next(self, wanted: Wanted) -> int:
+        """Start another group after an end for that; return the number of its workers."""
         ...
 
 
