@@ -16,6 +16,9 @@ checkpoint      checkpoint (its name), seconds (writing, in the background), byt
 update_skipped  reason, loss (null if it is not finite), consecutive (skipped updates in a row)
 settings        changed (object: name -> [old, new]), reason
 fault           what, detail
+resize          before, after (workers), joined, left, lost (numbers of workers), reason, seconds
+                (from the end of the last update before to the start of the first after), phases
+                (object: name -> seconds: what these were spent on)
 run_ended       reason ("epochs", "updates", "samples", "time", "target", "interrupted",
                 "diverged"), metrics (last evaluation), best_metrics, seconds, skipped, checkpoint
                 (name of the last one or null)

@@ -97,6 +97,17 @@ def report(run: Run) -> None:
     raise typer.Exit(exit_code_of(lambda: _report(run)))
 
 
+@app.command()
+def scale(
+    run: Run,
+    workers: Annotated[
+        int, typer.Argument(metavar="WORKERS", help="Within workers.min and workers.max.")
+    ],
+) -> None:
+    """Ask a run that is training for another number of workers."""
+    raise typer.Exit(exit_code_of(lambda: _scale(run, workers)))
+
+
 def _print_version(asked: bool) -> None:
     if asked:
         typer.echo(f"absa {_version()}")
@@ -175,6 +186,13 @@ def _report(run: str) -> int:
     from cluster.report.write import write_report
 
     typer.echo(write_report(open_run(run, _default_storage()).location))
+    return ExitCode.FINISHED
+
+
+def _scale(run: str, workers: int) -> int:
+    from cluster.scale import scale
+
+    typer.echo(scale(run, workers, _default_storage()))
     return ExitCode.FINISHED
 
 

@@ -13,6 +13,9 @@ from absa.events import Record
 from absa.journal import Journal, open_journal
 from absa.run_folder import RunFolder
 
+LOST_GROUP = "the worker group was lost"
+"""What a fault says when a group replaces one that nobody had asked to end."""
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -51,6 +54,7 @@ class Controller:
         self._command: Command | None = None
         self._failure: Failure | None = None
         self._given_up = False
+        self._expects_group = False
 
     def open(self, folder: RunFolder, lineage: int) -> Failure | None:
         """Open the journal, which the controller alone writes; return why it cannot be opened.
@@ -69,7 +73,8 @@ class Controller:
     def begin(self) -> int:
         """Return the lineage of a new worker group; rank 0 asks once.
 
-        Every group but the first replaces one that was lost, and goes on from a checkpoint.
+        Every group but the first goes on from a checkpoint; it replaces one that was lost, unless
+        it was expected.
 
         Raises:
             ReplacedError: The run was given up.
@@ -78,9 +83,34 @@ class Controller:
             raise ReplacedError("the run was given up before this worker group came")
         lineage = self._next_lineage
         self._next_lineage += 1
-        if lineage > self._first_lineage:
+        if lineage > self._first_lineage and not self._expects_group:
             self._note_restart(lineage)
+        self._expects_group = False
         return lineage
+
+    def expect_group(self) -> int:
+        """Return the lineage of the next group, which replaces one that has ended as asked.
+
+        Was it asked twice, the next group must not be.
+        """
+        self._expects_group = True
+        if self._command is not None and self._command.stop == "resized":
+            self._command = None
+        return self._next_lineage
+
+    def note(self, record: Record) -> None:
+        """Journal a record of the driver's.
+
+        Args:
+            record: What its stamp lacks is filled in from the newest record; the lineage always
+                is, for a newer one may have begun meanwhile.
+
+        Raises:
+            AbsaError: The journal cannot be written; the run ends.
+        """
+        last = self._newest()
+        stamp = {key: last[key] for key in ("generation", "update", "samples")}
+        self._append({"time": time.time(), **stamp, **record, "lineage": last["lineage"]})
 
     def record(self, records: Sequence[Record], lineage: int) -> Command | None:
         """Write records to the journal; return the waiting command, once.
@@ -100,8 +130,8 @@ class Controller:
         self._command = command
 
     def give_up(self) -> bool:
-        """End a run in which nothing has happened yet; return False if something has."""
-        if self._records:
+        """End a run that no group trains yet, or none for now; return False if one does."""
+        if self._records and not self._expects_group:
             return False
         self._given_up = True
         return True
@@ -139,7 +169,7 @@ class Controller:
         self._records.append(record)
 
     def _note_restart(self, lineage: int) -> None:
-        last = self._records[-1] if self._records else {"update": 0, "samples": 0, "generation": 0}
+        last = self._newest()
         self._append(
             {
                 "event": "fault",
@@ -148,7 +178,12 @@ class Controller:
                 "generation": last["generation"],
                 "update": last["update"],
                 "samples": last["samples"],
-                "what": "the worker group was lost",
+                "what": LOST_GROUP,
                 "detail": "Ray Train started it again; it goes on from the newest checkpoint",
             }
         )
+
+    def _newest(self) -> Record:
+        if self._records:
+            return self._records[-1]
+        return {"lineage": self._first_lineage, "update": 0, "samples": 0, "generation": 0}

@@ -1,26 +1,23 @@
 """``absa train``: starts a Ray Train run, shows it while it happens, and waits for its end."""
 
 import contextlib
-import time
 from typing import Any
 
-from absa.boundary import Command
-from absa.errors import AbsaError, ClusterError, InputError
-from cluster.controller import Controller, Failure, News
-from cluster.exit_code import ExitCode, TrainingFailedError, exit_code
+from absa.events import Record
+from cluster.controller import Controller
+from cluster.elastic.wish import Wish
+from cluster.follow import Followed, Follower, as_error
 from cluster.interrupt import Interrupts, interrupts
 from cluster.job import Job
+from cluster.operator_line import operator_line
 from cluster.own_ray import RayLostError
-from cluster.preflight import check_here, check_machine, described_resources
+from cluster.preflight import check_here, check_machine, workers_that_fit
 from cluster.ray_failure import why_lost
 from cluster.ray_session import ray_environment, ray_session
-from cluster.ray_trainer import trainer
 from cluster.run_files import OpenRun, RunFiles, run_files
 from cluster.side_thread import SideThread
+from cluster.training import start_training, usable_mode
 from cluster.views.view import View
-
-POLL_S = 0.2
-"""How often the driver asks for news: as often as rank 0 sends them."""
 
 
 def train_on_ray(job: Job, *, resume: str | None, view: View) -> int:
@@ -52,9 +49,14 @@ def _train(job: Job, resume: str | None, files: RunFiles, view: View, interrupt:
             run = files.open()
             _open(controller, run)
             view({"event": "phase", "text": f"starting {job.workers.min} worker(s)"})
-            fit = SideThread("ray-train", trainer(job, run, controller).fit)
-            interrupt.defer()
-            return _Watch(job, fit, controller, view, interrupt).follow()
+            wish = Wish(job, workers_that_fit(job))
+            with operator_line(wish.ask, _own_address(job), run.folder.storage):
+                mode, why_not = usable_mode(job)
+                training = start_training(mode, job, run, controller)
+                interrupt.defer()
+                remarks = _remarks(job, wish.most, why_not)
+                followed = Followed(job, run.folder, controller, training, wish, remarks)
+                return Follower(followed, view, interrupt).follow()
         except ray.exceptions.RayError as error:
             raise RayLostError(f"Ray stopped: {why_lost(error)}") from error
         finally:
@@ -68,55 +70,32 @@ def _start_check(job: Job, resume: str | None) -> SideThread:
     return SideThread("check", lambda: check_here(job, resume))
 
 
-class _Watch:
-    """Shows records until training has ended, and passes the user's wish to stop on."""
+def _own_address(job: Job) -> str:
+    """Return where this machine can be reached by those who share the run's folder."""
+    if job.cluster.address is None:
+        return "127.0.0.1"
+    import ray
 
-    def __init__(
-        self, job: Job, fit: SideThread, controller: Any, view: View, interrupt: Interrupts
-    ) -> None:
-        self._job, self._fit, self._controller = job, fit, controller
-        self._view, self._interrupt = view, interrupt
-        self._cursor, self._reason, self._asked = 0, None, False
-        self._deadline_s = time.monotonic() + job.workers.wait_s
+    address: str = ray.util.get_node_ip_address()
+    return address
 
-    def follow(self) -> int:
-        """Return the exit code."""
-        over = False
-        while not over:
-            self._fit.join(POLL_S)
-            over = not self._fit.is_alive()
-            news = self._show()
-            if self._interrupt.asked.is_set() and not self._asked:
-                self._stop()
-            if not news.has_workers and time.monotonic() > self._deadline_s:
-                raise _no_workers(self._job)
-        if self._fit.error is not None or self._reason is None:
-            raise RayLostError(why_lost(self._fit.error))
-        return exit_code(self._reason)
 
-    def _show(self) -> News:
-        import ray
-
-        news: News = ray.get(self._controller.since.remote(self._cursor))
-        self._cursor += len(news.records)
-        for record in news.records:
-            self._view(record)
-            if record["event"] == "run_ended":
-                self._reason = record["reason"]
-        if news.failure is not None:
-            raise _as_error(news.failure)
-        return news
-
-    def _stop(self) -> None:
-        """Ask for a checkpoint at the next boundary; end at once when training has not begun."""
-        import ray
-
-        self._asked = True
-        if ray.get(self._controller.give_up.remote()):
-            raise KeyboardInterrupt
-        self._view({"event": "phase", "text": "ending after a checkpoint; Ctrl-C ends at once"})
-        command = Command("interrupted", stop="interrupted")
-        ray.get(self._controller.command.remote(command))
+def _remarks(job: Job, most: int, why_not_in_place: str | None) -> list[Record]:
+    """Return what the journal should say of wishes that cannot come true."""
+    found: list[Record] = []
+    if most != job.workers.max:
+        changed = {"workers.max": [job.workers.max, most]}
+        reason = "more workers do not fit on this machine"
+        found.append({"event": "settings", "changed": changed, "reason": reason})
+    if why_not_in_place is not None:
+        found.append(
+            {
+                "event": "fault",
+                "what": "elastic.mode in_place is not possible",
+                "detail": f"{why_not_in_place}; restart is used",
+            }
+        )
+    return found
 
 
 def _open(controller: Any, run: OpenRun) -> None:
@@ -124,7 +103,7 @@ def _open(controller: Any, run: OpenRun) -> None:
 
     failure = ray.get(controller.open.remote(run.folder, run.lineage))
     if failure is not None:
-        raise _as_error(failure)
+        raise as_error(failure)
 
 
 def _close(controller: Any) -> None:
@@ -133,20 +112,6 @@ def _close(controller: Any) -> None:
 
     with contextlib.suppress(ray.exceptions.RayError):
         ray.get(controller.close.remote(), timeout=10)
-
-
-def _as_error(failure: Failure) -> AbsaError:
-    error = InputError if failure.exit_code == ExitCode.BAD_INPUT else TrainingFailedError
-    return error(failure.message)
-
-
-def _no_workers(job: Job) -> ClusterError:
-    return ClusterError(
-        f"{job.place('workers.wait_s')}: the cluster did not give {job.workers.min} worker(s) with "
-        f"{job.workers.cpus:g} CPUs and {job.workers.gpus:g} GPUs each within workers.wait_s = "
-        f"{job.workers.wait_s:g} s; it has {described_resources()}; lower workers.min, or wait "
-        "longer"
-    )
 
 
 def _start_controller() -> Any:

@@ -23,6 +23,7 @@ from absa.optim.config import OptimizerConfig
 from absa.run_folder import RUN_NAME
 from absa.schedules.config import ScheduleConfig
 from absa.stop import StopConfig
+from cluster.elastic.config import ElasticConfig
 
 MAX_BATCH = 2**31
 """Samples in the first batch: far more than any data set has; bounds the search for divisors."""
@@ -56,6 +57,7 @@ class WorkersConfig(Section):
     """How many processes train, and what each of them holds."""
 
     min: int = Field(1, gt=0)
+    """Training starts with so many."""
     max: int | None = Field(None, gt=0)
     """Default: ``min``."""
     cpus: float = Field(1, gt=0)
@@ -128,6 +130,7 @@ class Job(Section):
     observe: ObserveConfig = ObserveConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     workers: WorkersConfig = WorkersConfig()
+    elastic: ElasticConfig = ElasticConfig()
     storage: str = Field("runs", min_length=1)
     """Where run folders are made: a path, ``s3://...`` or ``gs://...``."""
     cluster: ClusterConfig = ClusterConfig()

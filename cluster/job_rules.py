@@ -25,7 +25,7 @@ class Problem:
 def broken_rules(job: Job) -> list[Problem]:
     """Return every rule between fields that the job breaks; an empty list for a good one."""
     full = fill_defaults(job)
-    rules = (_batch, _bn_group, _workers, _length, _task)
+    rules = (_batch, _bn_group, _workers, _plan, _length, _task)
     return [problem for rule in rules for problem in rule(full)]
 
 
@@ -73,7 +73,7 @@ def render(job: Job, problem: Problem) -> str:
 def _with_value(job: Job, path: str, where: str) -> str:
     value: object = job
     for key in path.split("."):
-        value = getattr(value, key)
+        value = value[int(key)] if isinstance(value, tuple) else getattr(value, key)
     text = path if hasattr(value, "model_fields_set") else f"{path} = {show(value)}"
     place = job._places.by_path.get(path)
     if place is None:
@@ -150,6 +150,22 @@ def _workers(job: Job) -> Iterator[Problem]:
             ("workers.gpus", "workers.max"),
             "{0} must be 0 or 1 with {1}: NCCL refuses two workers on one GPU",
         )
+
+
+def _plan(job: Job) -> Iterator[Problem]:
+    limits = job.workers
+    assert limits.max is not None
+    before: float | None = None
+    for index, step in enumerate(job.elastic.plan or ()):
+        workers, epochs = f"elastic.plan.{index}.workers", f"elastic.plan.{index}.epochs"
+        if step.workers < limits.min:
+            yield Problem((workers, "workers.min"), "{0} must be at least {1}")
+        elif step.workers > limits.max:
+            yield Problem((workers, "workers.max"), "{0} must be at most {1}")
+        if before is not None and step.epochs <= before:
+            previous = f"elastic.plan.{index - 1}.epochs"
+            yield Problem((epochs, previous), "{0} must be greater than {1}, the step before it")
+        before = step.epochs
 
 
 def _length(job: Job) -> Iterator[Problem]:

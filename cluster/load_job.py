@@ -152,9 +152,13 @@ def _name_of(file: str) -> str:
 def _rules(job: Job, refused: Sequence[Keys]) -> Iterator[Finding]:
     """Yield the broken rules that have nothing to do with values that are refused already."""
     for problem in broken_rules(job):
-        paths = [tuple(path.split(".")) for path in problem.paths]
+        paths = [_keys(path) for path in problem.paths]
         if not any(_overlap(keys, other) for keys in paths for other in refused if other):
             yield Finding(paths[0], render(job, problem))
+
+
+def _keys(path: str) -> Keys:
+    return tuple(int(key) if key.isdecimal() else key for key in path.split("."))
 
 
 def _overlap(one: Keys, other: Keys) -> bool:

@@ -30,20 +30,45 @@ def check_here(job: Job, resume: str | None) -> None:
 
 
 def check_machine(job: Job) -> None:
-    """Compare the job's smallest number of workers with this machine, if it will train alone.
+    """Compare what the job demands of workers with this machine, if it will train alone.
 
     What a named cluster gives shows when it is asked: it may have to start machines first.
 
     Raises:
-        ClusterError: This machine is too small.
+        ClusterError: This machine is too small for ``workers.min`` or for a step of
+            ``elastic.plan``.
     """
     if job.cluster.address is not None:
         return
-    _check_fits(job, "CPU", job.workers.cpus, os.cpu_count() or 1)
+    demands = {"workers.min": job.workers.min}
+    demands |= {
+        f"elastic.plan.{i}.workers": s.workers for i, s in enumerate(job.elastic.plan or ())
+    }
+    for path, workers in demands.items():
+        for name, each, there in _needs(job):
+            _check_fits(job, (path, workers), name, each, there)
+
+
+def workers_that_fit(job: Job) -> int:
+    """Return how many workers there can be at most: ``workers.max``, or what this machine holds.
+
+    Args:
+        job: One that has passed `check_machine`.
+    """
+    assert job.workers.max is not None
+    if job.cluster.address is not None:
+        return job.workers.max
+    return min([job.workers.max, *(int(there // each) for _, each, there in _needs(job))])
+
+
+def _needs(job: Job) -> list[tuple[str, float, int]]:
+    """Return name, number for each worker and number on this machine of what workers need."""
+    needs = [("CPU", job.workers.cpus, os.cpu_count() or 1)]
     if job.workers.gpus:
         import torch
 
-        _check_fits(job, "GPU", job.workers.gpus, torch.cuda.device_count())
+        needs.append(("GPU", job.workers.gpus, torch.cuda.device_count()))
+    return needs
 
 
 def described_resources() -> str:
@@ -54,13 +79,14 @@ def described_resources() -> str:
     return f"{total.get('CPU', 0):g} CPUs and {total.get('GPU', 0):g} GPUs"
 
 
-def _check_fits(job: Job, name: str, each: float, there: int) -> None:
-    if job.workers.min * each <= there:
+def _check_fits(job: Job, demand: tuple[str, int], name: str, each: float, there: int) -> None:
+    path, workers = demand
+    if workers * each <= there:
         return
     key = f"workers.{name.lower()}s"
     fit = int(there // each)
     raise ClusterError(
-        f"{job.place('workers.min')}: workers.min is {job.workers.min} with {each:g} {name} each, "
-        f"but this machine has {there} {name}s: at most {fit} such workers fit; lower workers.min "
+        f"{job.place(path)}: {path} is {workers} with {each:g} {name} each, "
+        f"but this machine has {there} {name}s: at most {fit} such workers fit; lower {path} "
         f"or {key}, or name a larger cluster in cluster.address"
     )

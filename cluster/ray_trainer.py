@@ -3,18 +3,27 @@
 from typing import Any
 
 from cluster.job import Job
+from cluster.reservation import worker_resources
 from cluster.run_files import RAY_TRAIN_FOLDER, OpenRun
 
 
-def trainer(job: Job, run: OpenRun, controller: Any) -> Any:
-    """Return a `ray.train.torch.TorchTrainer` that has not been started."""
+def trainer(job: Job, run: OpenRun, controller: Any, num_workers: int, *, num_lost: int = 0) -> Any:
+    """Return a `ray.train.torch.TorchTrainer` that has not been started.
+
+    Args:
+        job: The resolved job.
+        run: The run; its lineage is that of the group.
+        controller: The controller's actor.
+        num_workers: Workers of the group.
+        num_lost: How often a group of this run was lost before.
+    """
     from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
     from cluster.worker import train_worker
 
     workers = job.workers
-    resources = {"CPU": workers.cpus} | ({"GPU": workers.gpus} if workers.gpus else {})
+    restarts = max(0, workers.max_restarts - num_lost)
     return TorchTrainer(
         train_worker,
         train_loop_config={
@@ -23,7 +32,9 @@ def trainer(job: Job, run: OpenRun, controller: Any) -> Any:
             "controller": controller,
         },
         scaling_config=ScalingConfig(
-            num_workers=workers.min, use_gpu=workers.gpus > 0, resources_per_worker=resources
+            num_workers=num_workers,
+            use_gpu=workers.gpus > 0,
+            resources_per_worker=worker_resources(job),
         ),
         torch_config=TorchConfig(backend="nccl" if workers.gpus else "gloo", timeout_s=300),
         run_config=RunConfig(
@@ -31,9 +42,9 @@ def trainer(job: Job, run: OpenRun, controller: Any) -> Any:
             storage_path=run.folder.storage.child(RAY_TRAIN_FOLDER).location,
             checkpoint_config=CheckpointConfig(num_to_keep=1),
             failure_config=FailureConfig(
-                max_failures=workers.max_restarts,
+                max_failures=restarts,
                 # Ray Train's default is to try for ever to start a group.
-                controller_failure_limit=workers.max_restarts,
+                controller_failure_limit=restarts,
             ),
         ),
     )

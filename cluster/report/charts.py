@@ -21,6 +21,7 @@ FORMATS: dict[Format, Callable[[float | None], str]] = {
 }
 _MAX_METRICS = 6
 """Curves in one chart that can still be told apart."""
+_WITH_WORKERS = ("run_started", "observation", "resize")
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Chart:
 @dataclass(frozen=True)
 class _Curve:
     label: str
-    event: str
+    events: tuple[str, ...]
     value: Callable[[Record], float | None]
     dots: bool = False
 
@@ -76,7 +77,7 @@ def _specs(points: Sequence[Placed]) -> list[_Spec]:
     evaluation_loss = _metric("loss", label="evaluation")
     batch = [
         _observed("global batch", "global_batch"),
-        _Curve("one worker: micro-batch \u00d7 accumulation", "observation", _worker_batch),
+        _Curve("one worker: micro-batch \u00d7 accumulation", ("observation",), _worker_batch),
         _observed("micro-batch", "micro_batch"),
     ]
     return [
@@ -86,7 +87,7 @@ def _specs(points: Sequence[Placed]) -> list[_Spec]:
         _Spec("Batch [samples]", "count", batch, steps=True, scale="log2"),
         _Spec("Learning rate", "rate", [_observed("learning rate", "learning_rate")]),
         _Spec("Throughput [samples/s]", "si", [_observed("samples/s", "samples_per_s")]),
-        _Spec("Workers", "count", [_observed("workers", "workers")], steps=True),
+        _Spec("Workers", "count", [_Curve("workers", _WITH_WORKERS, _workers)], steps=True),
         _Spec(
             "Gradient norm", "rate", [_observed("before clipping", "gradient_norm")], scale="choice"
         ),
@@ -102,13 +103,13 @@ def _metric_names(points: Sequence[Placed]) -> list[str]:
 
 
 def _observed(label: str, key: str) -> _Curve:
-    return _Curve(label, "observation", lambda record: number(record, key))
+    return _Curve(label, ("observation",), lambda record: number(record, key))
 
 
 def _metric(name: str, label: str | None = None) -> _Curve:
     return _Curve(
         label or printable(name)[:60],
-        "evaluation",
+        ("evaluation",),
         lambda record: number(mapping(record, "metrics"), name),
         dots=True,
     )
@@ -117,6 +118,10 @@ def _metric(name: str, label: str | None = None) -> _Curve:
 def _worker_batch(record: Record) -> float | None:
     micro, steps = number(record, "micro_batch"), number(record, "accumulation_steps")
     return None if micro is None or steps is None else micro * steps
+
+
+def _workers(record: Record) -> float | None:
+    return number(record, "after" if record.get("event") == "resize" else "workers")
 
 
 def _make_chart(spec: _Spec, points: Sequence[Placed]) -> Chart:
@@ -136,7 +141,7 @@ def _thinned(curve: _Curve, points: Sequence[Placed], *, steps: bool) -> dict[in
     found = [
         (index, value)
         for index, point in enumerate(points)
-        if point.record.get("event") == curve.event
+        if point.record.get("event") in curve.events
         and (value := curve.value(point.record)) is not None
     ]
     if steps:

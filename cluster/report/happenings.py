@@ -7,13 +7,24 @@ from typing import Literal
 from cluster.report.history import Placed
 from cluster.views.note import describe
 
-Kind = Literal["started", "resumed", "settings", "checkpoint", "skipped", "fault", "ended", "other"]
+Kind = Literal[
+    "started",
+    "resumed",
+    "settings",
+    "resize",
+    "checkpoint",
+    "skipped",
+    "fault",
+    "ended",
+    "other",
+]
 
-MARKED: tuple[Kind, ...] = ("settings", "skipped", "fault", "resumed")
+MARKED: tuple[Kind, ...] = ("settings", "resize", "skipped", "fault", "resumed")
 """Kinds that stand on the curves as a vertical line."""
 
 _KINDS: dict[str, Kind] = {
     "settings": "settings",
+    "resize": "resize",
     "checkpoint": "checkpoint",
     "update_skipped": "skipped",
     "fault": "fault",

@@ -40,7 +40,11 @@ def make_headline(points: Sequence[Placed], fallback_name: str) -> Headline:
         subtitle=_subtitle(points, started, fallback_name),
         state=state,
         state_words=words,
-        numbers=[*_metric_numbers(points, ended, num_train), *_effort(points, num_train)],
+        numbers=[
+            *_metric_numbers(points, ended, num_train),
+            *_effort(points, num_train),
+            *_resizes(points),
+        ],
         num_train=num_train,
     )
 
@@ -124,3 +128,28 @@ def _effort(points: Sequence[Placed], num_train: float | None) -> list[tuple[str
         ("time", show.duration(seconds), ""),
         ("samples/s", show.si(rate), "overall"),
     ]
+
+
+def _resizes(points: Sequence[Placed]) -> list[tuple[str, str, str]]:
+    """Return how often workers joined or left, and what share of the time nobody trained for it."""
+    resizes = [p for p in points if p.record.get("event") == "resize"]
+    if not resizes:
+        return []
+    stall_s = sum(number(p.record, "seconds") or 0.0 for p in resizes)
+    # The axis of time leaves out what lies between two lineages, so a restart's stall is not in it.
+    opens = _lineage_starts(points)
+    beside_s = sum(
+        number(p.record, "seconds") or 0.0
+        for p in resizes
+        if p.lineage > 0 and p.samples <= opens[p.lineage]
+    )
+    in_all_s = points[-1].seconds + beside_s
+    share = f", {show.percent(stall_s / in_all_s, 1)} of the time" if in_all_s > 0 else ""
+    return [("resizes", show.count(len(resizes)), f"{show.duration(stall_s)} of stall{share}")]
+
+
+def _lineage_starts(points: Sequence[Placed]) -> dict[int, float]:
+    starts: dict[int, float] = {}
+    for point in points:
+        starts.setdefault(point.lineage, point.samples)
+    return starts

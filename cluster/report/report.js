@@ -2,7 +2,7 @@
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const HEIGHT = 220, PAPER_WIDTH = 310, NEAR = 9, MAX_MARK_GAP = 2;
-  const KINDS = { settings: "settings change", skipped: "skipped update", fault: "fault", resumed: "resume" };
+  const KINDS = { settings: "settings change", resize: "resize", skipped: "skipped update", fault: "fault", resumed: "resume" };
   const DASHES = [[], [7, 4], [2, 3], [10, 3, 2, 3], [4, 2], [1, 2]];
 
   // ---- numbers as words: the same look as in the rest of the report
@@ -67,6 +67,8 @@
     context.beginPath();
     if (kind === "settings") {
       context.moveTo(x - size, y - size); context.lineTo(x + size, y - size); context.lineTo(x, y + size);
+    } else if (kind === "resize") {
+      context.rect(x - size, y - size, 2 * size, 2 * size);
     } else if (kind === "skipped") {
       context.moveTo(x, y - size); context.lineTo(x + size, y); context.lineTo(x, y + size); context.lineTo(x - size, y);
     } else if (kind === "resumed") {

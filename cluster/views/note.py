@@ -150,6 +150,18 @@ def _fault(record: Record) -> Note:
     return Note("bad", "fault: " + (": ".join(part for part in parts if part) or "no details"))
 
 
+def _resize(record: Record) -> Note:
+    after = number(record, "after")
+    said = "workers changed" if after is None else _plural(after, "worker")
+    moves = [(number(record, word), word) for word in ("joined", "left", "lost")]
+    moved = ", ".join(f"{show.count(num)} {word}" for num, word in moves if num)
+    seconds, reason = number(record, "seconds"), text(record, "reason")
+    stall = "" if seconds is None else f" after a stall of {show.duration(seconds)}"
+    tone: Tone = "warning" if number(record, "lost") else "change"
+    why = f": {reason}" if reason else ""
+    return Note(tone, said + (f" ({moved})" if moved else "") + stall + why)
+
+
 def _run_ended(record: Record) -> Note:
     reason = text(record, "reason")
     tones: dict[str | None, Tone] = {"diverged": "bad", "interrupted": "warning"}
@@ -176,6 +188,7 @@ _DESCRIBE: dict[str, Callable[[Record], Note]] = {
     "update_skipped": _update_skipped,
     "settings": _settings,
     "fault": _fault,
+    "resize": _resize,
     "run_ended": _run_ended,
     "phase": _phase,
 }

@@ -90,6 +90,8 @@ def advance(progress: Progress, record: Record) -> Progress:
             return _evaluate(progress, record)
         case "checkpoint":
             return _update(progress, checkpoint=text(record, "checkpoint"))
+        case "resize":
+            return _update(progress, workers=number(record, "after"))
         case "run_ended":
             return _end(progress, record)
         case "run_folder":

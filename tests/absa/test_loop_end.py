@@ -14,6 +14,7 @@ from absa.stop import StopConfig
 from absa.update.replica import Replica
 
 STOP = Command("operator", stop="interrupted")
+RESIZE = Command("resized to 2 workers", stop="resized")
 VERDICTS = ["host", "device"]
 
 
@@ -91,3 +92,27 @@ def test_a_stop_command_checkpoints_without_evaluating_first(verdict):
 def test_a_run_that_is_complete_was_not_interrupted():
     run = Run(Classify(Points(20)), rules(stop=StopConfig(updates=2)), commands={2: STOP}).train()
     assert run.outcome.reason == "updates"
+
+
+@pytest.mark.parametrize("verdict", VERDICTS)
+def test_a_group_that_is_to_be_resized_checkpoints_and_leaves_the_run_unended(verdict):
+    run = Run(Classify(Points(20)), commands={2: RESIZE}, options={"verdict": verdict}).train()
+    assert run.outcome.reason == "resized"
+    assert run.boundary.of("evaluation") == run.boundary.of("run_ended") == []
+    assert [why for _, why in run.saver.why()] == ["command"]
+    assert run.saver.saved[0][0].values["progress"]["updates"] == run.outcome.state.progress.updates
+
+
+def test_the_next_group_goes_on_to_the_weights_of_an_undisturbed_run():
+    undisturbed = Run(Classify(Points(20))).train()
+    first = Run(Classify(Points(20)), commands={2: RESIZE}).train()
+    second = Run(Classify(Points(20)), resumed=first.saver.saved[-1][0]).train()
+    assert second.outcome.reason == "updates"
+    assert second.outcome.state.progress.samples == undisturbed.outcome.state.progress.samples
+    same_bits(weights(second.replica), weights(undisturbed.replica))
+
+
+def test_a_run_that_is_complete_is_not_resized():
+    run = Run(Classify(Points(20)), rules(stop=StopConfig(updates=2)), commands={2: RESIZE}).train()
+    assert run.outcome.reason == "updates"
+    assert len(run.boundary.of("run_ended")) == 1

@@ -119,11 +119,31 @@ def changes(clock: Clock, epoch: int) -> Iterator[dict[str, Any]]:
         changed = {"global_batch": [old, clock.batch]}
         yield clock.record("settings", changed=changed, reason=reason)
     if epoch == 20:
-        clock.workers, clock.generation = 2, clock.generation + 1
-        changed = {"workers": [1, 2]}
-        yield clock.record("settings", changed=changed, reason="batch 128 feeds two workers")
+        yield resize(clock, 2, 0.083, "planned from epoch 20 on")
     if epoch == 45:
         yield clock.record("fault", what="worker 1 lost", detail="its node left; training goes on")
+        yield resize(clock, 1, 0.41, "a worker was lost", lost=1)
+    if epoch == 47:
+        yield resize(clock, 2, 0.079, "planned from epoch 20 on")
+
+
+def resize(
+    clock: Clock, workers: int, seconds: float, reason: str, lost: int = 0
+) -> dict[str, Any]:
+    before, clock.workers = clock.workers, workers
+    clock.generation += 1
+    clock.time += seconds
+    return clock.record(
+        "resize",
+        before=before,
+        after=workers,
+        joined=max(0, workers - before),
+        left=max(0, before - workers - lost),
+        lost=lost,
+        reason=reason,
+        seconds=seconds,
+        phases={"group": 0.3 * seconds, "transfer": 0.7 * seconds},
+    )
 
 
 def observation(clock: Clock) -> dict[str, Any]:

@@ -68,6 +68,23 @@ def refusal(text: str, *overrides: str) -> str:
             "refuses two workers on one GPU",
         ),
         (
+            "workers:\n  max: 2\nelastic:\n  plan:\n    - {epochs: 0, workers: 3}",
+            "job.yaml:5: elastic.plan.0.workers = 3 must be at most workers.max = 2 (line 2)",
+        ),
+        (
+            "workers:\n  min: 2\nelastic:\n  plan:\n    - epochs: 0\n      workers: 1",
+            "job.yaml:6: elastic.plan.0.workers = 1 must be at least workers.min = 2 (line 2)",
+        ),
+        (
+            "elastic: {plan: [{epochs: 1, workers: 2}]}",
+            "job.yaml:1: elastic.plan.0.workers = 2 must be at most workers.max = 1 (default)",
+        ),
+        (
+            "elastic:\n  plan:\n  - {epochs: 3, workers: 1}\n  - {epochs: 3, workers: 1}",
+            "job.yaml:4: elastic.plan.1.epochs = 3.0 must be greater than elastic.plan.0.epochs = "
+            "3.0 (line 3), the step before it",
+        ),
+        (
             f"batch: {{initial: {2**62}, bn_group: 3}}",
             f"job.yaml:1: batch.initial = {2**62} must be at most {2**31}",
         ),
@@ -98,6 +115,8 @@ def test_an_override_is_named_where_it_breaks_a_rule():
         "workers: {gpus: 0.5}",
         "workers: {gpus: 1, max: 8}",
         "precision: bf16",
+        "elastic: {plan: []}",
+        "workers: {max: 3}\nelastic: {plan: [{epochs: 0.5, workers: 3}, {epochs: 2, workers: 1}]}",
         "batch: {initial: 64, max: 4096, micro: 1024, bn_group: 32}",
     ],
 )

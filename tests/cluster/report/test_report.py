@@ -93,7 +93,7 @@ def test_licence_of_what_is_embedded_travels_with_it(page: Page) -> None:
 def test_first_table_row_and_last_are_the_ends_of_the_curve(page: Page) -> None:
     accuracy = page.html.split('<div class="scroll"')[2]
     assert "<td>1.0</td><td>0:01</td><td>41.11 %</td>" in accuracy
-    assert "<td>60.0</td><td>0:37</td>" in accuracy
+    assert "<td>60.0</td><td>0:38</td>" in accuracy
 
 
 def test_headline_settings_and_events_are_told(page: Page) -> None:
@@ -109,8 +109,10 @@ def test_marks_carry_position_and_reason(page: Page) -> None:
     kinds = [mark["kind"] for mark in page.data["marks"]]
     assert sorted(kinds) == [
         "fault",
+        "resize",
+        "resize",
+        "resize",
         "resumed",
-        "settings",
         "settings",
         "settings",
         "settings",
@@ -119,6 +121,50 @@ def test_marks_carry_position_and_reason(page: Page) -> None:
     growth = next(mark for mark in page.data["marks"] if mark["kind"] == "settings")
     assert growth["samples"] == 12 * 1437
     assert growth["text"].startswith("batch 64 → 128: noise scale 147")
+
+
+def test_resizes_are_steps_of_the_workers_a_number_and_marks(page: Page) -> None:
+    (workers,) = page.chart("Workers")["series"]
+    steps = [v for i, v in enumerate(workers["values"]) if i == 0 or v != workers["values"][i - 1]]
+    assert steps == [1, 2, 1, 2]
+    texts = [mark["text"] for mark in page.data["marks"] if mark["kind"] == "resize"]
+    assert texts[0] == "2 workers (1 joined) after a stall of 83 ms: planned from epoch 20 on"
+    assert texts[1] == "1 worker (1 lost) after a stall of 410 ms: a worker was lost"
+    assert re.search(r"resizes\s+3\s+572 ms of stall, 1\.\d % of the time", page.text)
+
+
+def test_the_workers_step_at_the_resize_itself_not_at_the_next_observation() -> None:
+    page = page_of(
+        [
+            {"event": "run_started", "samples": 0, "time": 0.0, "workers": 1, "lineage": 0},
+            {"event": "resize", "samples": 30, "time": 3.0, "after": 4, "lineage": 0},
+            {"event": "observation", "samples": 90, "time": 9.0, "workers": 4, "lineage": 0},
+        ]
+    )
+    chart = page.chart("Workers")
+    assert list(zip(chart["samples"], chart["series"][0]["values"], strict=True)) == [
+        (0, 1),
+        (30, 4),
+        (90, 4),
+    ]
+
+
+def test_the_stall_of_a_restart_counts_although_the_axis_of_time_leaves_it_out() -> None:
+    common = {"update": 1, "samples": 50}
+    page = page_of(
+        [
+            {"event": "run_started", "samples": 0, "time": 0.0, "lineage": 0},
+            {"event": "observation", "time": 10.0, "lineage": 0, **common},
+            {"event": "run_started", "time": 20.0, "lineage": 1, **common},
+            {"event": "resize", "time": 20.0, "seconds": 10.0, "lineage": 1, **common},
+            {"event": "observation", "time": 40.0, "samples": 90, "lineage": 1},
+        ]
+    )
+    assert re.search(r"resizes\s+1\s+10 s of stall, 25\.0 % of the time", page.text)
+
+
+def test_a_run_that_was_never_resized_says_nothing_of_it() -> None:
+    assert "resizes" not in page_of([{"event": "observation", "lineage": 0}]).text
 
 
 def test_curves_run_forward_through_a_resume(page: Page) -> None:
@@ -248,10 +294,22 @@ values = st.one_of(
     st.dictionaries(st.text(max_size=5), st.floats(), max_size=2),
 )  # fmt: skip
 keys = st.sampled_from(
-    ["time", "lineage", "samples", "update", "num_train", "loss", "metrics", "best", "name"]
+    [
+        "seconds",
+        "after",
+        "time",
+        "lineage",
+        "samples",
+        "update",
+        "num_train",
+        "loss",
+        "metrics",
+        "best",
+        "name",
+    ]
 )
 kinds = st.sampled_from(
-    ["run_started", "observation", "evaluation", "settings", "run_ended", "x", None]
+    ["run_started", "observation", "evaluation", "settings", "run_ended", "resize", "x", None]
 )
 
 

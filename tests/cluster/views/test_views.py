@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable
@@ -12,21 +13,23 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from cluster.views import View, make_view
 from cluster.views.background import BackgroundView
-from cluster.views.block import rows_to_climb
+from cluster.views.block import Block, rows_to_climb
 from cluster.views.json_view import JsonView
 from cluster.views.line_view import LineView
+from cluster.views.progress import advance
 from cluster.views.rich_view import RichView
 from cluster.views.steady_stream import SteadyStream
 
 KINDS = """run_started observation evaluation checkpoint update_skipped settings fault run_ended
-phase run_folder resize""".split()  # noqa: SIM905
+phase run_folder resize eclipse""".split()  # noqa: SIM905
 KEYS = """time lineage generation update samples run name task model num_parameters num_train
 workers device threads total_samples resumed_from loss learning_rate global_batch samples_per_s
 progress time_left_s metrics best_metrics seconds best checkpoint bytes reason consecutive changed
-what detail skipped text path report""".split()  # noqa: SIM905
+what detail skipped text path report before after joined left lost phases""".split()  # noqa: SIM905
 
 values = st.one_of(
     st.none(),
@@ -140,9 +143,53 @@ def test_a_silent_run_still_writes_a_line_a_minute() -> None:
 
 
 def test_an_unknown_record_is_shown_with_all_it_carries() -> None:
-    assert "resize workers=3 cause=grown" in shown_by(
-        LineView, {"event": "resize", "workers": 3, "cause": "grown", "update": 7}
+    assert "eclipse workers=3 cause=moon" in shown_by(
+        LineView, {"event": "eclipse", "workers": 3, "cause": "moon", "update": 7}
     )
+
+
+RESIZE = {
+    "event": "resize",
+    "before": 1,
+    "after": 2,
+    "joined": 1,
+    "left": 0,
+    "lost": 0,
+    "seconds": 0.08,
+    "time": 61.0,
+    "reason": "planned from epoch 20 on",
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "note"),
+    [
+        ({}, "2 workers (1 joined) after a stall of 80 ms: planned from epoch 20 on"),
+        ({"reason": None}, "2 workers (1 joined) after a stall of 80 ms"),
+        (
+            {"after": 1, "joined": 0, "left": 2, "lost": 1, "seconds": 5.2, "reason": "x"},
+            "1 worker (2 left, 1 lost) after a stall of 5.2 s: x",
+        ),
+        ({"after": None, "joined": None, "seconds": None, "reason": None}, "workers changed"),
+    ],
+)
+def test_a_resize_is_one_line(changes: dict[str, Any], note: str) -> None:
+    line = shown_by(LineView, RESIZE | changes).splitlines()[0]
+    assert line.removeprefix("warning: ").strip().endswith(note)
+    assert len(line) <= 80 + 10
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_the_block_shows_the_workers_of_a_resize_at_once(width: int) -> None:
+    begin = {"event": "run_started", "time": 0.0, "workers": 1, "update": 0, "num_train": 9}
+    seen = {"event": "observation", "time": 1.0, "workers": 1, "update": 5, "samples": 5}
+    block = Block()
+    for record in (begin, seen, {**RESIZE, "update": 5}):
+        block.progress = advance(block.progress, record)
+    out = io.StringIO()
+    Console(file=out, width=width).print(block)
+    assert re.search(r"workers +2\b", out.getvalue())
+    assert max(map(len, out.getvalue().splitlines())) < width
 
 
 def test_a_stream_without_unicode_gets_replacements() -> None:

@@ -1,0 +1,65 @@
+"""How the job's workers are run: with a group that changes in place, or with one after another."""
+
+from typing import Any, Protocol
+
+from absa.events import Record
+from cluster.elastic.config import Mode
+from cluster.elastic.wish import Wanted
+from cluster.job import Job
+from cluster.restart import RestartTraining
+from cluster.run_files import OpenRun
+
+
+class Training(Protocol):
+    """Workers that train in the background."""
+
+    @property
+    def error(self) -> BaseException | None:
+        """What training failed with, once it has ended."""
+        ...
+
+    @property
+    def is_resizing(self) -> bool:
+        """Whether the end, if it comes, is for another group to go on."""
+        ...
+
+    def has_ended(self, timeout_s: float) -> bool:
+        """Wait so long for the end; return whether it has come."""
+        ...
+
+    def take(self, record: Record) -> None:
+        """Follow what the workers do."""
+        ...
+
+    def steer(self, wanted: Wanted) -> None:
+        """Say how many workers are wanted; called often, while there are some that train."""
+        ...
+
+    def start_next(self, wanted: Wanted) -> int:
+        """Start another group after an end for that; return the number of its workers."""
+        ...
+
+
+def usable_mode(job: Job) -> tuple[Mode, str | None]:
+    """Return the mode that the job gets, and why if it is not the one that it asks for."""
+    if job.elastic.mode == "restart":
+        return "restart", None
+    try:
+        from cluster.elastic import raytrain  # type: ignore[attr-defined, unused-ignore]
+    except ImportError:
+        return "restart", "this absa cannot do it yet"
+    reason: str | None = raytrain.supported()
+    return ("in_place", None) if reason is None else ("restart", reason)
+
+
+def start_training(mode: Mode, job: Job, run: OpenRun, controller: Any) -> Training:
+    """Start ``workers.min`` workers.
+
+    Args:
+        mode: What `usable_mode` returned.
+        job: The resolved job.
+        run: The run, opened.
+        controller: The controller's actor.
+    """
+    assert mode == "restart", "in_place is connected here"
+    return RestartTraining(job, run, controller)
