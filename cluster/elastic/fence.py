@@ -1,27 +1,20 @@
 """Keeps out what a worker writes that was replaced without knowing it."""
 
-from absa.events import Record
-
 
 class Fence:
-    """Admits records of the newest generation seen, and of newer ones."""
+    """Admits whoever writes in the newest generation seen, or in a newer one."""
 
     def __init__(self) -> None:
         self._newest = (-1, -1)
-        self._ended = False
 
-    def admits(self, record: Record) -> bool:
-        """Return whether a record belongs to the run.
+    def admits(self, lineage: int, generation: int) -> bool:
+        """Return whether rank 0 of a generation may still write.
 
-        Args:
-            record: With ``lineage`` and ``generation``.
+        What it writes may be of an older one: a checkpoint takes longer than a resize. What counts
+        is where the writer is now.
         """
-        number = (record["lineage"], record["generation"])
+        number = (lineage, generation)
         if number < self._newest:
             return False
         self._newest = number
-        if record["event"] == "run_ended":
-            # Whoever takes the place of a rank 0 that was lost at the end says it again.
-            first, self._ended = not self._ended, True
-            return first
         return True

@@ -153,11 +153,12 @@ class Processes:
         except (EOFError, OSError):
             child.process.join(_POLL_S)
 
-    def _hear(self, said: Record | WorkerFailedError) -> None:
+    def _hear(self, said: tuple[tuple[int, int], Record] | WorkerFailedError) -> None:
         if isinstance(said, WorkerFailedError):
             raise said
-        if self._fence.admits(said):
-            self.on_record(said)
+        (lineage, generation), record = said
+        if self._fence.admits(lineage, generation):
+            self.on_record(record)
 
     def _changed(self, change: Announcement | Note) -> None:
         self.changes.append(change)
@@ -180,6 +181,7 @@ class _Around:
         if self._boundary is None or self._saver is None:
             self._boundary = _ParentLine(self._line)
             self._saver = FolderSaver(self._folder, self._job, self._boundary.record, rank=0)
+        self._boundary.number = (place.lineage, place.generation)
         return self._boundary, self._saver
 
     def flush(self) -> None:
@@ -192,12 +194,13 @@ class _ParentLine:
     def __init__(self, line: Connection) -> None:
         self._line = line
         self._turn = threading.Lock()
+        self.number = (-1, -1)
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
 
     def record(self, record: Record) -> None:
         """Send it at once."""
         with self._turn:
-            self._line.send(record)
+            self._line.send((self.number, record))
 
     def waiting(self) -> bool:
         """Whether the parent has said something."""
