@@ -1,4 +1,4 @@
-"""What the coordinator wants done with processes."""
+"""What should become of the worker processes, as the coordinator's host wants it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,15 +8,16 @@ from cluster.elastic.messages import WorkerId
 
 @dataclass(frozen=True)
 class Orders:
-    """All that is wanted now, never what has changed: an answer that is lost does no harm.
+    """How things should be; read as a whole each time, so that a lost answer does no harm.
+
+    A label is what a worker calls itself when it dials in: in Ray the id of its actor, as hex.
 
     Args:
-        missing: Workers that were asked for and whose process has not dialled in yet.
-        workers: The id of every worker that has dialled in and is not known to have ended, by the
-            label of its process.
+        missing: Workers asked for whose process has not dialled in yet.
+        workers: Label -> id of every worker that has dialled in and is not known to have ended.
         end: Labels of processes that must be ended, whatever they are doing.
-        members: Labels of the newest generation that trains, in the order of ranks; empty before
-            the first.
+        members: Labels of the members of the newest generation that trains, in the order of ranks;
+            () before the first.
         generation: Its number; -1 before the first.
     """
 
