@@ -56,6 +56,7 @@ class Controller:
 
     def __init__(self) -> None:
         self._journal: Journal | None = None
+        self._folder: RunFolder | None = None
         self._first_lineage = self._next_lineage = 0
         self._records: list[Record] = []
         self._commands = 0
@@ -75,6 +76,7 @@ class Controller:
             lineage: The lineage of the first worker group.
         """
         self._first_lineage = self._next_lineage = lineage
+        self._folder = folder
         try:
             self._journal = open_journal(folder.storage, lineage)
         except AbsaError as error:
@@ -128,11 +130,11 @@ class Controller:
 
         Args:
             limits: How long to wait for what.
-            wanted: Workers at first.
+            wanted: Workers at first; with so many, at least, a lineage begins.
             ip: The address to listen on.
         """
         first = self._first_lineage
-        self._host = Host(limits, wanted, ip, self._changes.put, first)
+        self._host = Host(limits, wanted, ip, self._changes.put, first, least=wanted)
         return self._host.invitation
 
     def wish(self, wanted: int) -> None:
@@ -155,8 +157,10 @@ class Controller:
 
     def checkpoints(self, cursor: int) -> list[Record]:
         """Return the checkpoints that were written after the first ``cursor`` ones."""
+        assert self._folder is not None, "open comes first"
         written = [record for record in self._records if record["event"] == "checkpoint"]
-        return written[cursor:]
+        place = self._folder.checkpoints
+        return [{**r, "location": place.child(r["checkpoint"]).location} for r in written[cursor:]]
 
     def record(
         self, records: Sequence[Record], lineage: int, generation: int = 0, done: int = 0

@@ -56,7 +56,10 @@ def _train(job: Job, resume: str | None, files: RunFiles, view: View, interrupt:
                 interrupt.defer()
                 remarks = _remarks(job, wish.most, why_not)
                 followed = Followed(job, run.folder, controller, training, wish, remarks)
-                return Follower(followed, view, interrupt).follow()
+                try:
+                    return Follower(followed, view, interrupt).follow()
+                finally:
+                    training.close()
         except ray.exceptions.RayError as error:
             raise RayLostError(f"Ray stopped: {why_lost(error)}") from error
         finally:

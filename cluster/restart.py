@@ -106,6 +106,10 @@ class RestartTraining:
         self._fit = self._start()
         return num_workers
 
+    def close(self) -> None:
+        """Take back the demand for more workers."""
+        self._withdraw()
+
     def _start(self) -> SideThread:
         made = trainer(
             self._job, self._run, self._controller, self._workers, num_lost=self._num_lost

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 from absa.events import Record
 from cluster.elastic.config import Mode
 from cluster.elastic.wish import Wanted
+from cluster.in_place import InPlaceTraining
 from cluster.job import Job
 from cluster.restart import RestartTraining
 from cluster.run_files import OpenRun
@@ -39,16 +40,18 @@ class Training(Protocol):
         """Start another group after an end for that; return the number of its workers."""
         ...
 
+    def close(self) -> None:
+        """Give back whatever of the cluster is still held."""
+        ...
+
 
 def usable_mode(job: Job) -> tuple[Mode, str | None]:
     """Return the mode that the job gets, and why if it is not the one that it asks for."""
     if job.elastic.mode == "restart":
         return "restart", None
-    try:
-        from cluster.elastic import raytrain  # type: ignore[attr-defined, unused-ignore]
-    except ImportError:
-        return "restart", "this absa cannot do it yet"
-    reason: str | None = raytrain.supported()
+    from cluster.elastic import raytrain
+
+    reason = raytrain.supported()
     return ("in_place", None) if reason is None else ("restart", reason)
 
 
@@ -61,5 +64,6 @@ def start_training(mode: Mode, job: Job, run: OpenRun, controller: Any) -> Train
         run: The run, opened.
         controller: The controller's actor.
     """
-    assert mode == "restart", "in_place is connected here"
-    return RestartTraining(job, run, controller)
+    if mode == "restart":
+        return RestartTraining(job, run, controller)
+    return InPlaceTraining(job, run, controller)

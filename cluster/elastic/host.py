@@ -18,6 +18,7 @@ from cluster.elastic.coordinator import Coordinator, Kill, Limits, Note, Publish
 from cluster.elastic.invitation import Farewell, Hello, Invitation, Welcome, send_at_once
 from cluster.elastic.messages import Announcement, Reply, Status, WorkerId
 from cluster.elastic.orders import Orders
+from cluster.elastic.standing import all_train
 
 _STORE_TIMEOUT = timedelta(seconds=60)
 
@@ -35,6 +36,7 @@ class Host:
         on_change: Called with each announcement and each note, in the order in which they were
             made; it must not block.
         first_lineage: The lineage of the run with which this host begins.
+        least: See `Coordinator`.
     """
 
     def __init__(
@@ -44,11 +46,12 @@ class Host:
         ip: str,
         on_change: Callable[[Announcement | Note], None],
         first_lineage: int = 0,
+        least: int = 1,
     ) -> None:
         self._on_change, self._first_lineage = on_change, first_lineage
         self._changed = threading.Condition()
         self._closed = self._over = False
-        self._state = Coordinator(limits, 0)
+        self._state = Coordinator(limits, 0, least)
         self._labels: dict[WorkerId, str] = {}
         self._lines: dict[WorkerId, Connection] = {}
         self._end: set[str] = set()
@@ -184,7 +187,7 @@ class Host:
             elif isinstance(action, Note):
                 self._on_change(action)
         newest = self._state.announcement
-        if newest is not None and all(_trains(self._state, id_) for id_ in newest.members):
+        if newest is not None and all_train(self._state):
             self._generation = newest.generation
             self._members = tuple(self._labels[id_] for id_ in newest.members)
         self._changed.notify_all()
@@ -211,15 +214,6 @@ class Host:
         deadline_s = machine.next_deadline_s(self._state)
         if deadline_s is not None and deadline_s <= _now_s():
             self._take(machine.advance(self._state, _now_s()))
-
-
-def _trains(state: Coordinator, worker: WorkerId) -> bool:
-    """Whether a member of the newest generation has begun to train in it."""
-    known = state.workers.get(worker)
-    if known is None or known.status is None or state.announcement is None:
-        return False
-    status = known.status
-    return status.phase == "training" and status.generation == state.announcement.generation
 
 
 def _now_s() -> float:

@@ -24,7 +24,7 @@ _STORE_TIMEOUT = timedelta(seconds=60)
 
 
 class Membership:
-    """Keeps a worker in touch with the coordinator while it trains.
+    """Keeps a worker in touch with the coordinator while it trains; made in the thread that does.
 
     A thread sends what the coordinator must know and obeys announcements that break a generation;
     everything else waits until the training thread asks for its `next_action`.
@@ -51,6 +51,9 @@ class Membership:
         self._turn = threading.Lock()
         self._actions: queue.SimpleQueue[Action | None] = queue.SimpleQueue()
         self._broken = -1
+        self._thread = threading.get_ident()
+        self.waits = False
+        """Whether the training thread waits for its peers, in a collective."""
         self._position = 0
         self._hung_up = False
         threading.Thread(target=self._run, name="membership", daemon=True).start()
@@ -159,9 +162,22 @@ class Membership:
         if self._member.phase != before.phase or self._member.generation != before.generation:
             self._tell()
 
+    def _progress(self) -> int:
+        """Return a number that grows as long as the training thread gets anything done.
+
+        Its processor time does, wherever it is; one that hangs takes none.
+        """
+        try:
+            clock = time.pthread_getcpuclockid(self._thread)
+            return self._position + int(time.clock_gettime(clock) * 1000)
+        except (AttributeError, OSError):
+            return self._position  # a system without such clocks, or the thread has ended
+
     def _tell(self) -> None:
         self._keep_position()
-        self._member, status = machine.status(self._member, time.monotonic())
+        self._member, status = machine.status(
+            self._member, time.monotonic(), self._progress(), waits=self.waits
+        )
         try:
             self._line.send(status)
         except OSError:
