@@ -176,6 +176,7 @@ class _Around:
 
     def enter(self, place: Place) -> tuple[Boundary, Saver]:
         """Take a place; rank 0 talks to the parent and saves."""
+        os.environ |= {"RANK": str(place.rank), "WORLD_SIZE": str(len(place.nodes))}
         if place.rank != 0:
             return NoBoundary(), NoSaver()
         if self._boundary is None or self._saver is None:

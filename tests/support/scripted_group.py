@@ -42,7 +42,7 @@ class Table:
     async def orders(self, lost: tuple[str, ...]) -> Orders:
         self.lost |= set(lost)
         self.num_polls += 1
-        return replace(self.orders_now, workers={label: 0 for label in self._living()})
+        return replace(self.orders_now, workers=dict.fromkeys(self._living(), 0))
 
     async def checkpoints(self, cursor: int) -> list[dict[str, Any]]:
         return self.records[cursor:]
