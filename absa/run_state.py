@@ -50,7 +50,7 @@ def restore(replica: Replica, tree: StateTree) -> RunState:
         CheckpointError: The tree belongs to another model or optimizer.
     """
     tensors = _under("model/", tree.tensors)
-    _check_model(replica.model, tensors)
+    _check_model(replica.model.state_dict(), tensors)
     replica.model.load_state_dict(tensors)
     scalars = tree.values.get("optimizer", {})
     moments = _under("optimizer/", tree.tensors)
@@ -73,11 +73,11 @@ def make_room(
     Raises:
         CheckpointError: They belong to another model or optimizer.
     """
-    parts = _under("model/", forms)
-    _check_model(replica.model, parts)
+    live = replica.model.state_dict()
+    _check_model(live, _under("model/", forms))
     scalars = values.get("optimizer", {})
     moments = optimizer_room(replica.optimizer, replica.model, _under("optimizer/", forms), scalars)
-    room = {f"model/{name}": tensor for name, tensor in replica.model.state_dict().items()}
+    room = {f"model/{name}": tensor for name, tensor in live.items()}
     return room | {f"optimizer/{name}": tensor for name, tensor in moments.items()}
 
 
@@ -92,8 +92,8 @@ def adopt(replica: Replica, tree: StateTree) -> RunState:
         CheckpointError: The tree belongs to another model or optimizer.
     """
     tensors = _under("model/", tree.tensors)
-    _check_model(replica.model, tensors)
     live = replica.model.state_dict()
+    _check_model(live, tensors)
     apart = {name: t for name, t in tensors.items() if t.data_ptr() != live[name].data_ptr()}
     if apart:
         replica.model.load_state_dict(apart, strict=False)
@@ -119,8 +119,8 @@ def _under(prefix: str, parts: Mapping[str, T]) -> dict[str, T]:
     }
 
 
-def _check_model(model: torch.nn.Module, forms: Mapping[str, HasForm]) -> None:
-    expected = {name: _form(tensor) for name, tensor in model.state_dict().items()}
+def _check_model(live: Mapping[str, torch.Tensor], forms: Mapping[str, HasForm]) -> None:
+    expected = {name: _form(tensor) for name, tensor in live.items()}
     found = {name: _form(form) for name, form in forms.items()}
     if expected != found:
         wrong = sorted(
@@ -128,11 +128,15 @@ def _check_model(model: torch.nn.Module, forms: Mapping[str, HasForm]) -> None:
         )
         raise CheckpointError(
             f"the checkpoint belongs to another model: {len(wrong)} tensors differ, first "
-            f"{wrong[0]!r}: {found.get(wrong[0], 'missing')} in the checkpoint, "
-            f"{expected.get(wrong[0], 'missing')} in the job's model; "
+            f"{wrong[0]!r}: {_said(found.get(wrong[0]))} in the checkpoint, "
+            f"{_said(expected.get(wrong[0]))} in the job's model; "
             "resume with the job that wrote it"
         )
 
 
-def _form(form: HasForm) -> str:
-    return f"{form.dtype} of shape {tuple(form.shape)}"
+def _form(form: HasForm) -> tuple[torch.dtype, tuple[int, ...]]:
+    return form.dtype, tuple(form.shape)
+
+
+def _said(form: tuple[torch.dtype, tuple[int, ...]] | None) -> str:
+    return "missing" if form is None else f"{form[0]} of shape {form[1]}"

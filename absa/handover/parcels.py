@@ -1,6 +1,6 @@
 """Cuts tensors into parcels: large ones travel as they lie in memory, small ones together."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -10,16 +10,27 @@ from torch import Tensor
 from absa.handover.layout import Form
 from absa.optim.layout import flat
 
-LARGE_BYTES = 512 << 10
-"""From here on a message of its own costs less than copying twice."""
-
-PIECE_BYTES = 16 << 20
-"""Of a larger tensor: the next rank passes one on while the following one arrives."""
-
-BUCKET_BYTES = 4 << 20
-"""Of small tensors: packed while the one before is on its way."""
-
 _ALIGNMENT = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How tensors are cut; the same on all ranks.
+
+    Args:
+        large_bytes: From here on a message of its own costs less than copying twice.
+        piece_bytes: Of a larger tensor: one is passed on while the following one arrives.
+        bucket_bytes: Of small tensors: one is packed while the one before is on its way.
+        in_flight: Parcels under way at a time: the wire never waits, and few buckets are held.
+    """
+
+    large_bytes: int = 256 << 10
+    piece_bytes: int = 16 << 20
+    bucket_bytes: int = 4 << 20
+    in_flight: int = 8
+
+
+DEFAULT_SIZES = Sizes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +59,9 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """Small tensors that travel as one message."""
+    """Small tensors of one device that travel as one message."""
 
     runs: tuple[Run, ...]
-    on_host: bool
 
     @property
     def num_bytes(self) -> int:
@@ -62,30 +72,30 @@ class Bucket:
 Parcel = Piece | Bucket
 
 
-def cut(forms: Mapping[str, Form]) -> list[Parcel]:
+def cut(forms: Mapping[str, Form], sizes: Sizes) -> list[Parcel]:
     """Return the parcels in which tensors travel, the same on all ranks.
 
     A large piece leaves first, for it needs no packing, and the buckets are packed behind it.
     """
     pieces: list[Parcel] = [
-        Piece(name, begin, min(begin + PIECE_BYTES, form.num_bytes))
+        Piece(name, begin, min(begin + sizes.piece_bytes, form.num_bytes))
         for name, form in forms.items()
-        if form.num_bytes >= LARGE_BYTES
-        for begin in range(0, form.num_bytes, PIECE_BYTES)
+        if form.num_bytes >= sizes.large_bytes
+        for begin in range(0, form.num_bytes, sizes.piece_bytes)
     ]
-    small = [(name, form) for name, form in forms.items() if 0 < form.num_bytes < LARGE_BYTES]
-    buckets = [_bucket(group) for group in _groups(small)]
+    small = [(n, form) for n, form in forms.items() if 0 < form.num_bytes < sizes.large_bytes]
+    buckets = [_bucket(group) for group in _groups(small, sizes.bucket_bytes)]
     return [*pieces[:1], *buckets, *pieces[1:]]
 
 
-def _groups(small: Sequence[tuple[str, Form]]) -> Iterator[list[tuple[str, Form]]]:
+def _groups(small: Sequence[tuple[str, Form]], limit: int) -> Iterator[list[tuple[str, Form]]]:
     """Yield tensors that share a bucket, those of one dtype beside one another."""
     ordered = sorted(small, key=lambda item: (item[1].on_host, str(item[1].dtype)))
     for _, same in groupby(ordered, lambda item: item[1].on_host):
         group: list[tuple[str, Form]] = []
         length = 0
         for name, form in same:
-            if group and length + form.num_bytes > BUCKET_BYTES:
+            if group and length + form.num_bytes > limit:
                 yield group
                 group, length = [], 0
             group.append((name, form))
@@ -101,25 +111,26 @@ def _bucket(group: list[tuple[str, Form]]) -> Bucket:
         sizes = tuple(torch.Size(form.shape).numel() for _, form in members)
         names = tuple(name for name, _ in members)
         runs.append(Run(dtype, names, sizes, -(-end // _ALIGNMENT) * _ALIGNMENT))
-    return Bucket(tuple(runs), group[0][1].on_host)
+    return Bucket(tuple(runs))
 
 
-def pack(bucket: Bucket, tensors: Mapping[str, Tensor], device: torch.device) -> Tensor:
-    """Return the message of a bucket, on ``device``."""
-    place = torch.device("cpu") if bucket.on_host else device
-    message = torch.empty(bucket.num_bytes, dtype=torch.uint8, device=place)
+def pack(bucket: Bucket, tensors: Mapping[str, Tensor], message: Tensor) -> None:
+    """Write the tensors of a bucket into its message, which may lie on another device."""
+    device = tensors[bucket.runs[0].names[0]].device
+    here = message if device == message.device else torch.empty_like(message, device=device)
     for run in bucket.runs:
-        lines = [tensors[name].detach().to(place).reshape(-1) for name in run.names]
-        torch.cat(lines, out=_typed(message, run))
-    return message.to(device)
+        lines = [tensors[name].detach().to(device).reshape(-1) for name in run.names]
+        torch.cat(lines, out=_typed(here, run))
+    if here is not message:
+        message.copy_(here)
 
 
 def unpack(bucket: Bucket, tensors: Mapping[str, Tensor], message: Tensor) -> None:
     """Overwrite tensors by those in a message."""
-    place = message.cpu() if bucket.on_host else message
+    here = message.to(tensors[bucket.runs[0].names[0]].device)
     for run in bucket.runs:
         targets = [tensors[name].detach() for name in run.names]
-        parts = _typed(place, run).split(run.sizes)
+        parts = _typed(here, run).split(run.sizes)
         found = [part.view(t.shape) for part, t in zip(parts, targets, strict=True)]
         torch._foreach_copy_(targets, found)
 
@@ -181,8 +192,3 @@ class Lines:
 
 def _bytes(tensor: Tensor) -> Tensor:
     return flat(tensor).view(torch.uint8)
-
-
-def num_bytes(parcels: Iterable[Parcel]) -> int:
-    """Return how many bytes travel."""
-    return sum(p.end - p.begin if isinstance(p, Piece) else p.num_bytes for p in parcels)

@@ -85,15 +85,16 @@ def _part(
     if not mine:
         return Rows(key, forms, {}, torch.empty(0, dtype=torch.int64))
     num_rows = mine[key].shape[0] if key in mine else None
-    wrong = sorted(
+    wrong = [
         name
-        for name in forms.keys() | mine.keys()
+        for name in sorted(forms.keys() | mine.keys(), key=lambda name: (name != key, name))
         if name not in forms or name not in mine or not _row_fits(mine[name], forms[name], num_rows)
-    )
+    ]
     if wrong:
         raise ResizeError(
             f"the tensors of {part!r} must be those of the source, with one row per position: "
-            f"{wrong[0]!r} is {_said(mine.get(wrong[0]))} here, rows of {forms.get(wrong[0])} there"
+            f"{wrong[0]!r} is {_said(mine.get(wrong[0]))} here, "
+            f"{_row_said(forms.get(wrong[0]))} there"
         )
     return Rows(key, forms, mine, _owners(part, mine[key].cpu(), owner, world_size))
 
@@ -128,6 +129,10 @@ def _row_fits(tensor: Tensor, form: Form, num_rows: int | None) -> bool:
 
 def _said(tensor: Tensor | None) -> str:
     return "missing" if tensor is None else f"{tensor.dtype} of shape {tuple(tensor.shape)}"
+
+
+def _row_said(form: Form | None) -> str:
+    return "missing" if form is None else f"{form.dtype} of shape {('n', *form.shape[1:])}"
 
 
 def exchange(

@@ -1,6 +1,11 @@
 """Hands the state of a run over, from the replicas that have it to those that lack it."""
 
+from collections.abc import Mapping
+
+from torch import Tensor
+
 from absa.handover.hand_over import hand_over
+from absa.handover.layout import Layout
 from absa.handover.standing import Standing
 from absa.handover.wire import Wire
 from absa.run_state import RunState, adopt, gather, make_room
@@ -27,8 +32,14 @@ def hand_over_run(
         ResizeError: The ranks' jobs are not the same; all raise it, and nothing has changed.
     """
     if state is None:
-        live = lambda layout: make_room(replica, layout.forms, layout.values)  # noqa: E731
-        return adopt(replica, hand_over(Standing(places=live), wire, source))
-    held = gather(replica, state)
-    tree = hand_over(Standing(held, current), wire, source)
+        standing = Standing(places=lambda layout: make_room(replica, layout.forms, layout.values))
+        return adopt(replica, hand_over(standing, wire, source))
+    standing = Standing(gather(replica, state), current, lambda layout: _aside(replica, layout))
+    tree = hand_over(standing, wire, source)
     return state if current else adopt(replica, tree)
+
+
+def _aside(replica: Replica, layout: Layout) -> Mapping[str, Tensor]:
+    """Refuse what the replica could not adopt; let all the rest be received beside it."""
+    make_room(replica, layout.forms, layout.values)
+    return {}

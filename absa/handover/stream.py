@@ -1,8 +1,8 @@
 """Sends parcels down a chain of ranks, several at a time."""
 
 from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 
 import torch
@@ -10,11 +10,8 @@ from torch import Tensor
 
 from absa.collective import Pending
 from absa.handover.layout import Form
-from absa.handover.parcels import Lines, Parcel, Piece, cut, pack, unpack
+from absa.handover.parcels import Bucket, Lines, Parcel, cut, pack, unpack
 from absa.handover.wire import Wire
-
-IN_FLIGHT = 8
-"""Parcels under way at a time: the wire never waits, and few buckets are held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +49,7 @@ def chains(givers: Sequence[int], takers: Sequence[int]) -> dict[int, Link]:
 
 
 def stream(
-    tensors: Mapping[str, Tensor],
-    forms: Mapping[str, Form],
-    link: Link,
-    wire: Wire,
+    tensors: Mapping[str, Tensor], forms: Mapping[str, Form], link: Link, wire: Wire
 ) -> None:
     """Do one rank's part in handing tensors down a chain.
 
@@ -65,70 +59,84 @@ def stream(
         link: The rank's place.
         wire: The ranks.
     """
-    parcels = cut(forms)
-    lines = Lines(tensors, forms, wire.device)
+    parcels = cut(forms, wire.sizes)
+    rank = _Rank(tensors, Lines(tensors, forms, wire.device), link, wire)
     if link.giver is None:
-        assert link.taker is not None
-        _give(parcels, tensors, lines, link.taker, wire)
+        rank.give(parcels)
     else:
-        _take(parcels, tensors, lines, link, wire)
-        lines.settle()
+        rank.take(parcels, link.giver)
 
 
-def _give(
-    parcels: Sequence[Parcel],
-    tensors: Mapping[str, Tensor],
-    lines: Lines,
-    taker: int,
-    wire: Wire,
-) -> None:
-    sent: deque[tuple[Pending, Tensor]] = deque()
-    for parcel in parcels:
-        if isinstance(parcel, Piece):
-            message = lines.to_send(parcel)
-        else:
-            message = pack(parcel, tensors, wire.device)
-        _drain(sent, IN_FLIGHT - 1)
-        sent.append((wire.collective.start_send(message, taker), message))
-    _drain(sent, 0)
+@dataclass(frozen=True)
+class _Rank:
+    """A rank while it streams: what is on its way from it and to it, and buckets to use again.
 
+    Fresh memory costs the host more than the copy into it.
+    """
 
-def _take(
-    parcels: Sequence[Parcel],
-    tensors: Mapping[str, Tensor],
-    lines: Lines,
-    link: Link,
-    wire: Wire,
-) -> None:
-    giver = link.giver
-    assert giver is not None
-    coming: deque[tuple[Pending, Tensor]] = deque()
-    sent: deque[tuple[Pending, Tensor]] = deque()
-    ahead = iter(parcels)
+    tensors: Mapping[str, Tensor]
+    lines: Lines
+    link: Link
+    wire: Wire
+    sent: deque[tuple[Pending, Parcel, Tensor]] = field(default_factory=deque)
+    coming: deque[tuple[Pending, Tensor]] = field(default_factory=deque)
+    free: list[Tensor] = field(default_factory=list)
 
-    def post(parcel: Parcel) -> None:
-        if isinstance(parcel, Piece):
-            message = lines.to_receive(parcel)
-        else:
-            message = torch.empty(parcel.num_bytes, dtype=torch.uint8, device=wire.device)
-        coming.append((wire.collective.start_receive(message, giver), message))
+    def give(self, parcels: Sequence[Parcel]) -> None:
+        for parcel in parcels:
+            self._drain(self.wire.sizes.in_flight - 1)
+            if isinstance(parcel, Bucket):
+                message = self._memory(parcel)
+                pack(parcel, self.tensors, message)
+            else:
+                message = self.lines.to_send(parcel)
+            self._send(parcel, message)
+        self._drain(0)
 
-    for parcel in islice(ahead, IN_FLIGHT):
-        post(parcel)
-    for parcel in parcels:
-        pending, message = coming.popleft()
-        pending.wait()
-        if link.taker is not None:
-            _drain(sent, IN_FLIGHT - 1)
-            sent.append((wire.collective.start_send(message, link.taker), message))
-        for following in islice(ahead, 1):
-            post(following)
-        if not isinstance(parcel, Piece):
-            unpack(parcel, tensors, message)
-    _drain(sent, 0)
+    def take(self, parcels: Sequence[Parcel], giver: int) -> None:
+        ahead: Iterator[Parcel] = iter(parcels)
+        self._post(islice(ahead, self.wire.sizes.in_flight), giver)
+        for parcel in parcels:
+            pending, message = self.coming.popleft()
+            pending.wait()
+            self._send(parcel, message)
+            if isinstance(parcel, Bucket):
+                unpack(parcel, self.tensors, message)
+            self._drain(self.wire.sizes.in_flight - 1)
+            self._post(islice(ahead, 1), giver)
+        self._drain(0)
+        self.lines.settle()
 
+    def _post(self, parcels: Iterator[Parcel], giver: int) -> None:
+        """Make ready to receive."""
+        for parcel in parcels:
+            if isinstance(parcel, Bucket):
+                message = self._memory(parcel)
+            else:
+                message = self.lines.to_receive(parcel)
+            self.coming.append((self.wire.collective.start_receive(message, giver), message))
 
-def _drain(sent: deque[tuple[Pending, Tensor]], left: int) -> None:
-    """Wait until at most ``left`` messages are under way."""
-    while len(sent) > left:
-        sent.popleft()[0].wait()
+    def _send(self, parcel: Parcel, message: Tensor) -> None:
+        """Pass a message on, if there is somebody to take it."""
+        if self.link.taker is None:
+            self._reuse(parcel, message)
+            return
+        pending = self.wire.collective.start_send(message, self.link.taker)
+        self.sent.append((pending, parcel, message))
+
+    def _drain(self, left: int) -> None:
+        """Wait until at most ``left`` of the messages that were sent are under way."""
+        while len(self.sent) > left:
+            pending, parcel, message = self.sent.popleft()
+            pending.wait()
+            self._reuse(parcel, message)
+
+    def _memory(self, bucket: Bucket) -> Tensor:
+        for i, memory in enumerate(self.free):
+            if len(memory) >= bucket.num_bytes:
+                return self.free.pop(i)[: bucket.num_bytes]
+        return torch.empty(bucket.num_bytes, dtype=torch.uint8, device=self.wire.device)
+
+    def _reuse(self, parcel: Parcel, message: Tensor) -> None:
+        if isinstance(parcel, Bucket):
+            self.free.append(message)
