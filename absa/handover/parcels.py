@@ -24,9 +24,9 @@ class Sizes:
         in_flight: Parcels under way at a time: the wire never waits, and few buckets are held.
     """
 
-    large_bytes: int = 256 << 10
-    piece_bytes: int = 16 << 20
-    bucket_bytes: int = 4 << 20
+    large_bytes: int = 512 << 10
+    piece_bytes: int = 4 << 20
+    bucket_bytes: int = 1 << 20
     in_flight: int = 8
 
 
