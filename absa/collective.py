@@ -8,10 +8,10 @@ from torch import Tensor
 
 
 class Pending(Protocol):
-    """A sum that is under way."""
+    """A sum or a message that is under way."""
 
     def wait(self) -> Any:
-        """Return once the sum stands in the tensor (on CUDA: once later kernels will see it)."""
+        """Return once the tensor may be used again (on CUDA: once later kernels may)."""
         ...
 
 
@@ -53,6 +53,17 @@ class Collective(Protocol):
         """Return the value that rank ``source`` passed; others may pass None."""
         ...
 
+    def start_send(self, tensor: Tensor, to: int) -> Pending:
+        """Begin to send a contiguous ``tensor`` to one other rank.
+
+        Messages between two ranks arrive in the order in which they were sent.
+        """
+        ...
+
+    def start_receive(self, tensor: Tensor, source: int) -> Pending:
+        """Begin to overwrite a contiguous ``tensor`` by a message of as many bytes."""
+        ...
+
 
 class _Done:
     def wait(self) -> None:
@@ -80,6 +91,14 @@ class SingleProcess:
     def broadcast_value(self, value: Any, source: int) -> Any:
         """Return ``value``."""
         return value
+
+    def start_send(self, tensor: Tensor, to: int) -> Pending:
+        """Refuse: there is nobody else."""
+        raise ValueError(f"a group of one process has no rank {to} to send to")
+
+    def start_receive(self, tensor: Tensor, source: int) -> Pending:
+        """Refuse: there is nobody else."""
+        raise ValueError(f"a group of one process has no rank {source} to receive from")
 
 
 @dataclass(frozen=True)
@@ -127,3 +146,11 @@ class ProcessGroup:
             box, src=dist.get_global_rank(self.group, source), group=self.group
         )
         return box[0]
+
+    def start_send(self, tensor: Tensor, to: int) -> Pending:
+        """Begin to send to one rank."""
+        return self.group.send([tensor], to, 0)
+
+    def start_receive(self, tensor: Tensor, source: int) -> Pending:
+        """Begin to receive from one rank."""
+        return self.group.recv([tensor], source, 0)

@@ -1,15 +1,25 @@
 """The state tree of a run: gathered for a checkpoint, restored from one, bit for bit."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import TypeVar
 
 import torch
 
 from absa.errors import CheckpointError
-from absa.optim.checkpoint import load_optimizer_state, optimizer_state
+from absa.optim.checkpoint import (
+    HasForm,
+    adopt_optimizer_state,
+    load_optimizer_state,
+    optimizer_room,
+    optimizer_state,
+)
 from absa.progress import Progress
 from absa.settings import Settings
-from absa.state import StateTree
+from absa.state import Json, StateTree
 from absa.update.replica import Replica
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -34,14 +44,67 @@ def gather(replica: Replica, state: RunState) -> StateTree:
 
 
 def restore(replica: Replica, tree: StateTree) -> RunState:
-    """Put ``tree`` into the replica and return the rest.
+    """Copy ``tree`` into the replica and return the rest.
 
     Raises:
         CheckpointError: The tree belongs to another model or optimizer.
     """
-    _load_model(replica.model, _under("model/", tree))
+    tensors = _under("model/", tree.tensors)
+    _check_model(replica.model.state_dict(), tensors)
+    replica.model.load_state_dict(tensors)
     scalars = tree.values.get("optimizer", {})
-    load_optimizer_state(replica.optimizer, replica.model, _under("optimizer/", tree), scalars)
+    moments = _under("optimizer/", tree.tensors)
+    load_optimizer_state(replica.optimizer, replica.model, moments, scalars)
+    return _beside(tree)
+
+
+def make_room(
+    replica: Replica, forms: Mapping[str, HasForm], values: Mapping[str, Json]
+) -> dict[str, torch.Tensor]:
+    """Return the tensors of the replica that a state can be received into.
+
+    They are its live ones; where its optimizer has no state yet, new ones, which `adopt` puts in.
+
+    Args:
+        replica: Its tensors will be overwritten.
+        forms: Of the tensors that are to come.
+        values: What comes beside them.
+
+    Raises:
+        CheckpointError: They belong to another model or optimizer.
+    """
+    live = replica.model.state_dict()
+    _check_model(live, _under("model/", forms))
+    scalars = values.get("optimizer", {})
+    moments = optimizer_room(replica.optimizer, replica.model, _under("optimizer/", forms), scalars)
+    room = {f"model/{name}": tensor for name, tensor in live.items()}
+    return room | {f"optimizer/{name}": tensor for name, tensor in moments.items()}
+
+
+def adopt(replica: Replica, tree: StateTree) -> RunState:
+    """Make ``tree`` the replica's state and return the rest; tensors of `make_room` are not copied.
+
+    Args:
+        replica: Gets the tensors of the optimizer for its own.
+        tree: Nobody else's.
+
+    Raises:
+        CheckpointError: The tree belongs to another model or optimizer.
+    """
+    tensors = _under("model/", tree.tensors)
+    live = replica.model.state_dict()
+    _check_model(live, tensors)
+    apart = {name: t for name, t in tensors.items() if t.data_ptr() != live[name].data_ptr()}
+    if apart:
+        replica.model.load_state_dict(apart, strict=False)
+    scalars = tree.values.get("optimizer", {})
+    moments = _under("optimizer/", tree.tensors)
+    adopt_optimizer_state(replica.optimizer, replica.model, moments, scalars)
+    return _beside(tree)
+
+
+def _beside(tree: StateTree) -> RunState:
+    """Return what a tree holds beside the tensors of a replica."""
     try:
         return RunState(Progress(**tree.values["progress"]), Settings(**tree.values["settings"]))
     except (TypeError, KeyError) as error:
@@ -50,29 +113,30 @@ def restore(replica: Replica, tree: StateTree) -> RunState:
         ) from error
 
 
-def _under(prefix: str, tree: StateTree) -> dict[str, torch.Tensor]:
+def _under(prefix: str, parts: Mapping[str, T]) -> dict[str, T]:
     return {
-        name.removeprefix(prefix): tensor
-        for name, tensor in tree.tensors.items()
-        if name.startswith(prefix)
+        name.removeprefix(prefix): part for name, part in parts.items() if name.startswith(prefix)
     }
 
 
-def _load_model(model: torch.nn.Module, tensors: dict[str, torch.Tensor]) -> None:
-    expected = {name: _form(tensor) for name, tensor in model.state_dict().items()}
-    found = {name: _form(tensor) for name, tensor in tensors.items()}
+def _check_model(live: Mapping[str, torch.Tensor], forms: Mapping[str, HasForm]) -> None:
+    expected = {name: _form(tensor) for name, tensor in live.items()}
+    found = {name: _form(form) for name, form in forms.items()}
     if expected != found:
         wrong = sorted(
             name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)
         )
         raise CheckpointError(
             f"the checkpoint belongs to another model: {len(wrong)} tensors differ, first "
-            f"{wrong[0]!r}: {found.get(wrong[0], 'missing')} in the checkpoint, "
-            f"{expected.get(wrong[0], 'missing')} in the job's model; "
+            f"{wrong[0]!r}: {_said(found.get(wrong[0]))} in the checkpoint, "
+            f"{_said(expected.get(wrong[0]))} in the job's model; "
             "resume with the job that wrote it"
         )
-    model.load_state_dict(tensors)
 
 
-def _form(tensor: torch.Tensor) -> str:
-    return f"{tensor.dtype} of shape {tuple(tensor.shape)}"
+def _form(form: HasForm) -> tuple[torch.dtype, tuple[int, ...]]:
+    return form.dtype, tuple(form.shape)
+
+
+def _said(form: tuple[torch.dtype, tuple[int, ...]] | None) -> str:
+    return "missing" if form is None else f"{form[0]} of shape {form[1]}"

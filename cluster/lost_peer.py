@@ -51,13 +51,27 @@ class GroupOfRay(ProcessGroup):
         except RuntimeError as error:
             raise LostPeerError(str(error)) from error
 
+    def start_send(self, tensor: Tensor, to: int) -> Pending:
+        """Begin to send to one rank."""
+        try:
+            return _Watched(super().start_send(tensor, to))
+        except RuntimeError as error:
+            raise LostPeerError(str(error)) from error
+
+    def start_receive(self, tensor: Tensor, source: int) -> Pending:
+        """Begin to receive from one rank."""
+        try:
+            return _Watched(super().start_receive(tensor, source))
+        except RuntimeError as error:
+            raise LostPeerError(str(error)) from error
+
 
 @dataclass(frozen=True)
 class _Watched:
     pending: Pending
 
     def wait(self) -> None:
-        """Return once the sum is there."""
+        """Return once it is done."""
         try:
             self.pending.wait()
         except RuntimeError as error:

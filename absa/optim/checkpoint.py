@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -11,11 +11,26 @@ from torch.optim import Optimizer
 from absa.errors import CheckpointError
 from absa.optim.lars import LARS
 from absa.optim.lars_cpu import SCALE
+from absa.optim.layout import in_layout_of
 from absa.state import Json
 
 _KIND = "optimizer"
 _KEYS = "entries"
 _COUNTER = "step"
+
+
+class HasForm(Protocol):
+    """A tensor, or what one will look like."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the elements."""
+        ...
+
+    @property
+    def shape(self) -> Sequence[int]:
+        """The dimensions."""
+        ...
 
 
 def optimizer_state(
@@ -71,23 +86,103 @@ def load_optimizer_state(
         CheckpointError: Another kind of optimizer, or an entry that is missing, unexpected, or of
             another shape or dtype; the optimizer is then unchanged.
     """
-    params = _named(optimizer, model)
+    params = _checked(optimizer, model, tensors, values)
+    copies = {
+        name: _new(optimizer, params[name], name, tensor).copy_(tensor)
+        for name, tensor in tensors.items()
+    }
+    _install(optimizer, params, {**values, **copies})
+
+
+@torch.no_grad()
+def adopt_optimizer_state(
+    optimizer: Optimizer,
+    model: nn.Module,
+    tensors: Mapping[str, Tensor],
+    values: Mapping[str, Json],
+) -> None:
+    """Do as `load_optimizer_state`, but keep each tensor itself that lies where it must.
+
+    Args:
+        optimizer: Of the same kind, over parameters of the same names and shapes.
+        model: Gives the names.
+        tensors: Nobody else's from now on, such as those of `optimizer_room`.
+        values: What comes beside them.
+
+    Raises:
+        CheckpointError: As for `load_optimizer_state`; the optimizer is then unchanged.
+    """
+    params = _checked(optimizer, model, tensors, values)
+    kept = {
+        name: tensor
+        if _lies_well(optimizer, params[name], name, tensor)
+        else _new(optimizer, params[name], name, tensor).copy_(tensor)
+        for name, tensor in tensors.items()
+    }
+    _install(optimizer, params, {**values, **kept})
+
+
+def optimizer_room(
+    optimizer: Optimizer,
+    model: nn.Module,
+    forms: Mapping[str, HasForm],
+    values: Mapping[str, Json],
+) -> dict[str, Tensor]:
+    """Return tensors that can receive an optimizer's state: its own where it has them, or new ones.
+
+    Args:
+        optimizer: Of the same kind, over parameters of the same names and shapes.
+        model: Gives the names.
+        forms: Of the tensors that are to come.
+        values: What comes beside them.
+
+    Raises:
+        CheckpointError: `load_optimizer_state` would refuse such a state.
+    """
+    params = _checked(optimizer, model, forms, values)
+    room = {}
+    for name, form in forms.items():
+        own = optimizer.state.get(params[name], {}).get(_key_of(name))
+        usable = (
+            isinstance(own, Tensor)
+            and (own.dtype, own.shape) == (form.dtype, torch.Size(form.shape))
+            and _lies_well(optimizer, params[name], name, own)
+        )
+        room[name] = own if usable else _new(optimizer, params[name], name, form)
+    return room
+
+
+def _checked(
+    optimizer: Optimizer,
+    model: nn.Module,
+    forms: Mapping[str, HasForm],
+    values: Mapping[str, Json],
+) -> dict[str, Tensor]:
+    """Return the parameter of each entry, or raise: the state is not this optimizer's."""
+    named = _named(optimizer, model)
     kind = type(optimizer).__name__
     if values.get(_KIND) != kind:
         raise CheckpointError(
             f"the checkpoint holds the state of the optimizer {values.get(_KIND)!r}, this job uses "
             f"{kind}: resume with the optimizer that the run was started with"
         )
-    keys = _keys(values, params)
-    present = {**values, **tensors}
-    _check_names({f"{name}/{key}" for name in keys for key in keys[name]}, present)
-    states = {
-        params[name]: {
-            key: _restored(optimizer, params[name], f"{name}/{key}", present[f"{name}/{key}"])
-            for key in keys[name]
-        }
-        for name in keys
-    }
+    keys = _keys(values, named)
+    params = {f"{name}/{key}": named[name] for name in keys for key in keys[name]}
+    _check_names(set(params), {**values, **forms})
+    for name, param in params.items():
+        if name in forms:
+            _check_form(param, name, forms[name])
+        elif _key_of(name) == SCALE:
+            _check_scale(name, values[name])
+    return params
+
+
+def _install(
+    optimizer: Optimizer, params: Mapping[str, Tensor], present: Mapping[str, Any]
+) -> None:
+    states: dict[Tensor, dict[str, Any]] = {}
+    for name, param in params.items():
+        states.setdefault(param, {})[_key_of(name)] = present[name]
     optimizer.state.clear()
     optimizer.state.update(states)
     if isinstance(optimizer, LARS):
@@ -138,24 +233,40 @@ def _check_names(expected: set[str], present: Mapping[str, Any]) -> None:
         )
 
 
-def _restored(optimizer: Optimizer, param: Tensor, name: str, value: Any) -> Any:
-    """Return one entry as the optimizer keeps it: a copy beside its parameter, or a number."""
-    key = name.rsplit("/", 1)[1]
-    if not isinstance(value, Tensor):
-        if key == SCALE and not (isinstance(value, int | float) and math.isfinite(value)):
-            raise CheckpointError(f"{name} must be a finite number, got {value!r}")
-        return value
-    if key == _COUNTER:
-        if value.ndim != 0:
-            raise CheckpointError(f"{name} must be a scalar, got shape {[*value.shape]}")
-        return value.to(_counter_device(optimizer, param), copy=True)
-    if value.shape != param.shape or value.dtype != param.dtype:
+def _check_form(param: Tensor, name: str, form: HasForm) -> None:
+    shape = [*form.shape]
+    if _key_of(name) == _COUNTER:
+        if shape:
+            raise CheckpointError(f"{name} must be a scalar, got shape {shape}")
+    elif shape != [*param.shape] or form.dtype != param.dtype:
         raise CheckpointError(
-            f"{name} is {value.dtype} of shape {[*value.shape]} in the checkpoint, its parameter "
+            f"{name} is {form.dtype} of shape {shape} in the checkpoint, its parameter "
             f"is {param.dtype} of shape {[*param.shape]}: resume with the model and precision that "
             "the run was started with"
         )
-    return torch.empty_like(param, requires_grad=False).copy_(value)
+
+
+def _check_scale(name: str, value: Json) -> None:
+    if not (isinstance(value, int | float) and math.isfinite(value)):
+        raise CheckpointError(f"{name} must be a finite number, got {value!r}")
+
+
+def _lies_well(optimizer: Optimizer, param: Tensor, name: str, tensor: Tensor) -> bool:
+    """Return whether a tensor lies on the device and in the layout that the optimizer wants."""
+    if _key_of(name) == _COUNTER:
+        return tensor.device == _counter_device(optimizer, param)
+    return tensor.device == param.device and in_layout_of(tensor, param) is tensor
+
+
+def _new(optimizer: Optimizer, param: Tensor, name: str, form: HasForm) -> Tensor:
+    """Return a tensor for an entry, as the optimizer would have made it."""
+    if _key_of(name) == _COUNTER:
+        return torch.empty((), dtype=form.dtype, device=_counter_device(optimizer, param))
+    return torch.empty_like(param, requires_grad=False)
+
+
+def _key_of(name: str) -> str:
+    return name.rsplit("/", 1)[1]
 
 
 def _counter_device(optimizer: Optimizer, param: Tensor) -> torch.device:

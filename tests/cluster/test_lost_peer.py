@@ -40,9 +40,15 @@ def test_whatever_fails_in_a_collective_is_a_lost_peer(monkeypatch):
 
     group = GroupOfRay(BrokenGroup())
     monkeypatch.setattr(dist, "all_reduce", lambda *_, **__: Work())
-    pending = group.start_sum(torch.zeros(1))
-    with pytest.raises(LostPeerError, match="closed by peer"):
-        pending.wait()
+    monkeypatch.setattr(BrokenGroup, "send", lambda *_: Work(), raising=False)
+    monkeypatch.setattr(BrokenGroup, "recv", lambda *_: Work(), raising=False)
+    for pending in (
+        group.start_sum(torch.zeros(1)),
+        group.start_send(torch.zeros(1), 1),
+        group.start_receive(torch.zeros(1), 1),
+    ):
+        with pytest.raises(LostPeerError, match="closed by peer"):
+            pending.wait()
     monkeypatch.undo()
 
     def fail(*_, **__):
@@ -50,11 +56,15 @@ def test_whatever_fails_in_a_collective_is_a_lost_peer(monkeypatch):
 
     for name in ("all_reduce", "broadcast", "broadcast_object_list"):
         monkeypatch.setattr(dist, name, fail)
+    for name in ("send", "recv"):
+        monkeypatch.setattr(BrokenGroup, name, fail, raising=False)
     monkeypatch.setattr(dist, "get_global_rank", lambda group, rank: rank)
     for call in (
         lambda: group.broadcast([torch.zeros(1)], 0),
         lambda: group.broadcast_value(1, 0),
         lambda: group.start_sum(torch.zeros(1)),
+        lambda: group.start_send(torch.zeros(1), 1),
+        lambda: group.start_receive(torch.zeros(1), 1),
     ):
         with pytest.raises(LostPeerError, match="reset by peer"):
             call()

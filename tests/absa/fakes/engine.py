@@ -1,5 +1,7 @@
 """A tiny task, its replica, and ranks that are threads: what the engine's tests are made of."""
 
+import itertools
+import queue
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -192,6 +194,8 @@ class _Meeting:
     def __post_init__(self) -> None:
         self.slots = [None] * self.world_size
         self.barrier = threading.Barrier(self.world_size, timeout=20)
+        pairs = itertools.product(range(self.world_size), repeat=2)
+        self.mail: dict[Any, queue.Queue[Tensor]] = {pair: queue.Queue() for pair in pairs}
 
     def exchange(self, rank: int, value: Any) -> list[Any]:
         self.slots[rank] = value
@@ -226,6 +230,28 @@ class ThreadRank:
 
     def broadcast_value(self, value: Any, source: int) -> Any:
         return self.meeting.exchange(self.rank, value)[source]
+
+    def start_send(self, tensor: Tensor, to: int) -> _Done:
+        assert tensor.is_contiguous()
+        self.meeting.mail[self.rank, to].put(tensor.clone())
+        return _Done()
+
+    def start_receive(self, tensor: Tensor, source: int) -> "_Expected":
+        assert tensor.is_contiguous()
+        return _Expected(tensor, self.meeting.mail[source, self.rank])
+
+
+@dataclass(frozen=True)
+class _Expected:
+    """A message that is to come; those of one rank are waited for in order."""
+
+    tensor: Tensor
+    mail: "queue.Queue[Tensor]"
+
+    def wait(self) -> None:
+        message = self.mail.get(timeout=20)
+        assert (message.dtype, message.shape) == (self.tensor.dtype, self.tensor.shape)
+        self.tensor.copy_(message)
 
 
 def run_ranks(world_size: int, work: Callable[[ThreadRank], T]) -> list[T]:
