@@ -55,7 +55,7 @@ def restore(replica: Replica, tree: StateTree) -> RunState:
     scalars = tree.values.get("optimizer", {})
     moments = _under("optimizer/", tree.tensors)
     load_optimizer_state(replica.optimizer, replica.model, moments, scalars)
-    return _beside(tree)
+    return beside(tree)
 
 
 def make_room(
@@ -100,10 +100,10 @@ def adopt(replica: Replica, tree: StateTree) -> RunState:
     scalars = tree.values.get("optimizer", {})
     moments = _under("optimizer/", tree.tensors)
     adopt_optimizer_state(replica.optimizer, replica.model, moments, scalars)
-    return _beside(tree)
+    return beside(tree)
 
 
-def _beside(tree: StateTree) -> RunState:
+def beside(tree: StateTree) -> RunState:
     """Return what a tree holds beside the tensors of a replica."""
     try:
         return RunState(Progress(**tree.values["progress"]), Settings(**tree.values["settings"]))

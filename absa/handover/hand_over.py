@@ -16,7 +16,7 @@ from absa.errors import AbsaError, ResizeError
 from absa.handover.announce import announce
 from absa.handover.layout import Layout
 from absa.handover.rows import Owner, Rows, exchange, find_rows
-from absa.handover.standing import Code, Standing, make_room
+from absa.handover.stake import Code, Stake, make_room
 from absa.handover.stream import chains, stream
 from absa.handover.wire import Wire
 from absa.state import StateTree
@@ -43,11 +43,11 @@ class _Agreed:
         return [rank for rank, code in enumerate(self.codes) if code in codes]
 
 
-def hand_over(standing: Standing, wire: Wire, source: int, owner: Owner | None = None) -> StateTree:
+def hand_over(stake: Stake, wire: Wire, source: int, owner: Owner | None = None) -> StateTree:
     """Return the state that this rank goes on with; every rank of the group calls.
 
-    - Replicated: a rank without the current state gets the source's, bit for bit; the others keep
-      theirs.
+    - Replicated: a rank without the current state gets the source's tensors, bit for bit; the
+      others keep theirs. Values are the source's on all.
     - Per rank: a rank that has a state keeps its entry, whatever update that is from; a new one
       begins with a copy of the source's (so DecentLaM's iterate starts at the source's). Entries of
       ranks that left went with them.
@@ -59,7 +59,7 @@ def hand_over(standing: Standing, wire: Wire, source: int, owner: Owner | None =
     behind still has its state when the hand-over fails.
 
     Args:
-        standing: What this rank brings.
+        stake: What this rank brings.
         wire: The ranks of the new group.
         source: A rank that has the current state, the same on every rank.
         owner: Who owns a position; None: no part is keyed by position.
@@ -71,9 +71,9 @@ def hand_over(standing: Standing, wire: Wire, source: int, owner: Owner | None =
         ResizeError: The ranks cannot share one state: a layout is another model's, for instance.
             All ranks raise it, before any tensor is touched.
     """
-    layout = announce(standing.held if standing.current else None, wire, source)
-    prepared = _prepare(standing, layout, wire, owner)
-    agreed = _agree(standing, prepared, layout, wire)
+    layout = announce(stake.held if stake.current else None, wire, source)
+    prepared = _prepare(stake, layout, wire, owner)
+    agreed = _agree(stake, prepared, layout, wire)
     if prepared.refusal is not None:
         raise ResizeError(
             f"rank {wire.rank} cannot take part: {prepared.refusal}"
@@ -83,31 +83,31 @@ def hand_over(standing: Standing, wire: Wire, source: int, owner: Owner | None =
         raise ResizeError(
             f"ranks {refusing} refused the state of rank {source}; their own errors say why"
         )
-    _move(standing, prepared.room, layout, agreed, wire, source)
+    _move(stake, prepared.room, layout, agreed, wire, source)
     current = agreed.ranks(Code.CURRENT)
     ranking = current + agreed.ranks(Code.BEHIND, Code.NEW)
     moved: dict[str, Tensor] = {}
     for part, rows in prepared.rows.items():
         moved |= exchange(rows, agreed.counts[part], ranking, wire)
-    return _tree(standing, layout, {**prepared.room, **moved})
+    return _tree(stake, layout, {**prepared.room, **moved})
 
 
-def _prepare(standing: Standing, layout: Layout, wire: Wire, owner: Owner | None) -> _Prepared:
-    held = {} if standing.held is None else standing.held.tensors
+def _prepare(stake: Stake, layout: Layout, wire: Wire, owner: Owner | None) -> _Prepared:
+    held = {} if stake.held is None else stake.held.tensors
     try:
-        room = make_room(standing, layout, wire)
+        room = make_room(stake, layout, wire)
         rows = find_rows(layout.of_kind("per_position"), held, owner, wire.world_size)
     except AbsaError as error:
         return _Prepared(refusal=error)
     return _Prepared(room, rows)
 
 
-def _agree(standing: Standing, prepared: _Prepared, layout: Layout, wire: Wire) -> _Agreed:
+def _agree(stake: Stake, prepared: _Prepared, layout: Layout, wire: Wire) -> _Agreed:
     """Let every rank know what each has; the only sum of a hand-over."""
     size = wire.world_size
     parts = sorted({name.split("/", 1)[0] for name in layout.of_kind("per_position")})
     table = torch.zeros(1 + len(parts) * size, size, dtype=torch.int64)
-    table[0, wire.rank] = standing.code if prepared.refusal is None else Code.REFUSES
+    table[0, wire.rank] = stake.code if prepared.refusal is None else Code.REFUSES
     for i, part in enumerate(parts):
         if part in prepared.rows:
             table[1 + i * size + wire.rank] = prepared.rows[part].counts(size)
@@ -118,7 +118,7 @@ def _agree(standing: Standing, prepared: _Prepared, layout: Layout, wire: Wire) 
 
 
 def _move(
-    standing: Standing,
+    stake: Stake,
     room: Mapping[str, Tensor],
     layout: Layout,
     agreed: _Agreed,
@@ -126,7 +126,7 @@ def _move(
     source: int,
 ) -> None:
     """Fill the room of all ranks that lack something."""
-    held = {} if standing.held is None else standing.held.tensors
+    held = {} if stake.held is None else stake.held.tensors
     new = agreed.ranks(Code.NEW)
     replicated = chains(agreed.ranks(Code.CURRENT), agreed.ranks(Code.BEHIND, Code.NEW))
     per_rank = chains([source], new)  # the others' entries are their own
@@ -140,15 +140,13 @@ def _move(
         stream(tensors, layout.of_kind("per_rank"), link, wire)
 
 
-def _tree(standing: Standing, layout: Layout, received: Mapping[str, Tensor]) -> StateTree:
+def _tree(stake: Stake, layout: Layout, received: Mapping[str, Tensor]) -> StateTree:
     """Join what a rank keeps and what it got."""
-    held = standing.held
+    held = stake.held
     if held is None:
         return StateTree(dict(received), layout.values, layout.kinds)
-    if standing.current:
-        return StateTree({**held.tensors, **received}, held.values, held.kinds)
     kind = StateTree({}, {}, layout.kinds).kind
-    own = {name: t for name, t in held.tensors.items() if kind(name) == "per_rank"}
+    own = {n: t for n, t in held.tensors.items() if stake.current or kind(n) == "per_rank"}
     values = {name: v for name, v in layout.values.items() if kind(name) != "per_rank"}
     values |= {name: v for name, v in held.values.items() if kind(name) == "per_rank"}
     return StateTree({**own, **received}, values, layout.kinds)

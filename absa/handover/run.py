@@ -6,15 +6,16 @@ from torch import Tensor
 
 from absa.handover.hand_over import hand_over
 from absa.handover.layout import Layout
-from absa.handover.standing import Standing
+from absa.handover.stake import Stake
 from absa.handover.wire import Wire
-from absa.run_state import RunState, adopt, gather, make_room
+from absa.run_state import RunState, adopt, beside, make_room
+from absa.state import Json, StateTree
 from absa.update.replica import Replica
 
 
 def hand_over_run(
-    replica: Replica, state: RunState | None, wire: Wire, source: int, *, current: bool
-) -> RunState:
+    replica: Replica, held: StateTree | None, wire: Wire, source: int, *, current: bool
+) -> tuple[RunState, Mapping[str, Json]]:
     """Return the state that this rank trains on from; its replica's tensors then stand there.
 
     A new rank receives into its live tensors: if this fails, they are neither one state nor the
@@ -23,20 +24,24 @@ def hand_over_run(
 
     Args:
         replica: This rank's.
-        state: What evolves beside its tensors, or None: the rank is new.
+        held: Its state, gathered from that replica; None: the rank is new.
         wire: The ranks of the new group.
         source: A rank that has the current state.
         current: Whether this rank has it too.
 
+    Returns:
+        What evolves beside the tensors, and all values of the source's tree.
+
     Raises:
         ResizeError: The ranks' jobs are not the same; all raise it, and nothing has changed.
     """
-    if state is None:
-        standing = Standing(places=lambda layout: make_room(replica, layout.forms, layout.values))
-        return adopt(replica, hand_over(standing, wire, source))
-    standing = Standing(gather(replica, state), current, lambda layout: _aside(replica, layout))
-    tree = hand_over(standing, wire, source)
-    return state if current else adopt(replica, tree)
+    if held is None:
+        stake = Stake(places=lambda layout: make_room(replica, layout.forms, layout.values))
+    else:
+        stake = Stake(held, current, lambda layout: _aside(replica, layout))
+    tree = hand_over(stake, wire, source)
+    state = beside(tree) if current else adopt(replica, tree)
+    return state, tree.values
 
 
 def _aside(replica: Replica, layout: Layout) -> Mapping[str, Tensor]:

@@ -75,6 +75,14 @@ class ElasticGroup:
             return _DONE
         return self._start(lambda: self._backend.broadcast(tensor, source))
 
+    def start_send(self, tensor: Tensor, to: int) -> Pending:
+        """Begin to send a contiguous tensor to one rank."""
+        return self._start(lambda: self._backend.send([tensor], to, 0))
+
+    def start_receive(self, tensor: Tensor, source: int) -> Pending:
+        """Begin to overwrite a contiguous tensor by what one rank sends."""
+        return self._start(lambda: self._backend.recv([tensor], source, 0))
+
     def broadcast(self, tensors: list[Tensor], source: int) -> None:
         """Overwrite ``tensors``, whatever their memory layout, by those of rank ``source``."""
         messages = [tensor.contiguous() for tensor in tensors]

@@ -10,14 +10,14 @@ import torch
 from absa.boundary import Boundary
 from absa.collective import SingleProcess
 from absa.errors import DivergenceError
+from absa.handover.run import hand_over_run
+from absa.handover.wire import Wire
 from absa.loop import Loop, Next, Outcome
 from absa.outside import Outside, Saver
-from absa.progress import Progress
 from absa.run_folder import RunFolder
-from absa.run_state import RunState, restore
-from absa.settings import Settings
+from absa.run_state import RunState
 from absa.standing import Standing, as_values
-from absa.state import StateTree
+from absa.state import Json
 from cluster.compose import compose, describe, model_key
 from cluster.elastic.group import ElasticGroup, connect, rehearse
 from cluster.elastic.meeting import Card, ensure_same_data, meet
@@ -199,23 +199,21 @@ class Worker:
             self._loop.record("resize", **record)
         self._settle()
 
-    def _move_state(self, source: int) -> tuple[RunState, Mapping[str, Any]]:
-        group, theirs = self._current_group(), self._cards[source].holding
-        rank = self._announcement.members.index(source)
-        current = self._holding() == theirs
-        tree = self._loop.hand_over()
-        names, values = group.broadcast_value((sorted(tree.tensors), tree.values), rank)
-        lay = {n: (t.dtype, t.shape) for n, t in tree.tensors.items()}
-        lay = group.broadcast_value(lay, rank)
-        tensors = {n: torch.empty(lay[n][1], dtype=lay[n][0]) for n in names}
-        if group.rank == rank:
-            tensors = {n: tree.tensors[n] for n in names}
-        with torch.no_grad():
-            group.broadcast([tensors[n] for n in names], rank)
-        tree = StateTree(tensors, values, tree.kinds)
-        if current:
-            return RunState(Progress(**values["progress"]), Settings(**values["settings"])), values
-        return restore(self._composed.replica, tree), values
+    def _move_state(self, source: int) -> tuple[RunState, Mapping[str, Json]]:
+        """Give this worker the source's state, if it lacks it."""
+        group, mine, theirs = self._current_group(), self._holding(), self._cards[source].holding
+        assert theirs is not None, "the source has the state"
+        has_it = mine is not None and mine.lineage == theirs.lineage
+        held = self._loop.hand_over() if has_it else None
+        if not has_it:
+            self._lineage = None  # until all has come, its tensors are no state
+        return hand_over_run(
+            self._composed.replica,
+            held,
+            Wire(group, group.device),
+            self._announcement.members.index(source),
+            current=mine == theirs,
+        )
 
     def _settle(self) -> None:
         loop, announcement = self._loop, self._announcement

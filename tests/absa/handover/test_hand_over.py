@@ -11,7 +11,7 @@ from absa.collective import SingleProcess
 from absa.errors import ConfigError, ResizeError
 from absa.handover.hand_over import hand_over
 from absa.handover.parcels import Sizes
-from absa.handover.standing import Standing
+from absa.handover.stake import Stake
 from absa.handover.wire import Wire
 from absa.state import StateTree, clone_to_host
 
@@ -19,7 +19,7 @@ TINY = Sizes(large_bytes=1000, piece_bytes=700, bucket_bytes=300, in_flight=2)
 
 
 def hand(standings, source, owner=None, sizes=TINY):
-    """Let each rank bring its standing; return what each goes on with."""
+    """Let each rank bring its stake; return what each goes on with."""
     return run_ranks(
         len(standings),
         lambda rank: hand_over(
@@ -40,10 +40,10 @@ def refused(standings, source, owner=None):
 
 
 def has(tree):
-    return Standing(tree, current=True)
+    return Stake(tree, current=True)
 
 
-NEW = Standing()
+NEW = Stake()
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_every_rank_ends_with_the_bits_of_the_source(roles):
     standings = {
         "S": lambda: has(clone_to_host(source)),
         "c": lambda: has(clone_to_host(source)),
-        "b": lambda: Standing(clone_to_host(assorted(2))),
+        "b": lambda: Stake(clone_to_host(assorted(2))),
         "n": lambda: NEW,
     }
     found = hand([standings[role]() for role in roles], roles.index("S"))
@@ -84,7 +84,7 @@ def test_ranks_with_the_current_state_keep_their_very_tensors():
 def test_a_rank_that_is_behind_keeps_what_it_had_beside_what_it_gets():
     behind = assorted(2)
     before = clone_to_host(behind)
-    found = hand([Standing(behind), has(assorted(1))], source=1)
+    found = hand([Stake(behind), has(assorted(1))], source=1)
     assert_same(behind, before)
     assert_same(found[0], assorted(1))
 
@@ -93,7 +93,7 @@ def test_a_new_rank_receives_into_the_tensors_it_names():
     source = assorted(1)
     live = clone_to_host(assorted(2)).tensors
     some = {name: t for name, t in live.items() if name != "model/scalar"}
-    found = hand([has(source), Standing(places=lambda layout: some)], source=0)
+    found = hand([has(source), Stake(places=lambda layout: some)], source=0)
     assert_same(found[1], source)
     assert all(found[1].tensors[name] is tensor for name, tensor in some.items())
 
@@ -107,7 +107,7 @@ def test_memory_layouts_of_giver_and_taker_may_differ():
     }
     for sizes in (TINY, Sizes()):
         found = hand(
-            [has(StateTree(mine, {})), Standing(places=lambda layout: theirs)], 0, sizes=sizes
+            [has(StateTree(mine, {})), Stake(places=lambda layout: theirs)], 0, sizes=sizes
         )
         for name in theirs:
             assert torch.equal(theirs[name], images)
@@ -118,7 +118,7 @@ def test_tied_tensors_stay_tied():
     weight, place = torch.randn(5, 5), torch.zeros(5, 5)
     tree = StateTree({"model/a": weight, "model/b": weight}, {})
     into = {"model/a": place, "model/b": place}
-    hand([has(tree), Standing(places=lambda layout: into)], 0)
+    hand([has(tree), Stake(places=lambda layout: into)], 0)
     assert torch.equal(place, weight)
 
 
@@ -129,7 +129,7 @@ def per_rank(value: float) -> StateTree:
 
 
 def test_entries_per_rank_stay_and_a_newcomer_copies_the_source():
-    behind = Standing(per_rank(3.0))
+    behind = Stake(per_rank(3.0))
     found = hand([has(per_rank(1.0)), NEW, has(per_rank(2.0)), behind, NEW], source=2)
     assert [float(tree.tensors["iterate/w"][-1]) for tree in found] == [1, 2, 2, 3, 2]
     assert [tree.values["iterate"] for tree in found] == [1, 2, 2, 3, 2]
@@ -161,9 +161,9 @@ def with_tensor(shape, dtype=torch.float32):
     [
         (has(with_tensor(4)), r"'model/w': torch.float32 of shape \(3,\) there, .*\(4,\) here"),
         (has(StateTree({}, {})), "'model/w'.*missing here"),
-        (Standing(with_tensor(3, torch.float64)), "torch.float64 of shape"),
+        (Stake(with_tensor(3, torch.float64)), "torch.float64 of shape"),
         (
-            Standing(places=lambda layout: {"model/w": torch.zeros(4)}),
+            Stake(places=lambda layout: {"model/w": torch.zeros(4)}),
             r"'model/w': .*\(3,\) there, .*\(4,\) here",
         ),
     ],
@@ -180,22 +180,22 @@ def test_what_a_rank_refuses_for_reasons_of_its_own_is_told():
     def refuse(layout):
         raise ConfigError("this job trains another network")
 
-    messages = refused([Standing(places=refuse), has(with_tensor(3))], source=1)
+    messages = refused([Stake(places=refuse), has(with_tensor(3))], source=1)
     assert messages[0] == "rank 0 cannot take part: this job trains another network"
     assert "ranks [0] refused" in messages[1]
 
 
 @pytest.mark.parametrize(
-    ("standing", "why"),
+    ("stake", "why"),
     [
         (NEW, "rank 1 was to hand over its state and has none"),
-        (Standing(with_tensor(3)), "rank 1 was to hand over its state and has none"),
+        (Stake(with_tensor(3)), "rank 1 was to hand over its state and has none"),
         (has(StateTree({"model/w": torch.eye(2).to_sparse()}, {})), "only dense tensors"),
         (has(StateTree({}, {"model": object()})), "the value at .* is a object"),
     ],
 )
-def test_a_source_that_cannot_give_ends_the_attempt_on_all_ranks(standing, why):
-    messages = refused([has(with_tensor(3)), standing, NEW], source=1)
+def test_a_source_that_cannot_give_ends_the_attempt_on_all_ranks(stake, why):
+    messages = refused([has(with_tensor(3)), stake, NEW], source=1)
     with pytest.raises(ResizeError, match=why):
         raise ResizeError(messages[1])
     assert messages[0] == messages[2] == "rank 1 cannot hand over its state; its own error says why"

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from absa.errors import ResizeError
 from absa.handover.hand_over import hand_over
-from absa.handover.standing import Standing
+from absa.handover.stake import Stake
 from absa.handover.wire import Wire
 from absa.state import StateTree
 
@@ -54,8 +54,7 @@ def test_each_position_is_once_on_the_rank_that_owns_it(ranks, data):
     ranks[source] = ("c", ranks[source][1])
     owners = data.draw(st.lists(st.integers(0, len(ranks) - 1), min_size=32, max_size=32))
     standings = [
-        Standing() if role == "n" else Standing(memory(rows), current=role == "c")
-        for role, rows in ranks
+        Stake() if role == "n" else Stake(memory(rows), current=role == "c") for role, rows in ranks
     ]
     found = hand(standings, lambda positions: torch.tensor(owners)[positions], source)
     expected: dict[int, float] = {}
@@ -74,7 +73,7 @@ def test_each_position_is_once_on_the_rank_that_owns_it(ranks, data):
 def test_rows_that_were_held_are_left_as_they_are():
     held = memory({3: 1.0, 4: 2.0})
     before = {name: t.clone() for name, t in held.tensors.items()}
-    found = hand([Standing(held, current=True), Standing()], lambda p: p % 2)
+    found = hand([Stake(held, current=True), Stake()], lambda p: p % 2)
     assert rows_of(found[0]) == {4: 2.0}
     assert rows_of(found[1]) == {3: 1.0}
     assert all(torch.equal(held.tensors[name], before[name]) for name in before)
@@ -124,8 +123,8 @@ def test_a_part_without_positions_is_refused():
 def refusal(tree, owner, source=None) -> ResizeError:
     """Return what rank 1 says of its tree."""
     standings = [
-        Standing(source or memory({}), current=True),
-        Standing(tree, current=True),
+        Stake(source or memory({}), current=True),
+        Stake(tree, current=True),
     ]
 
     def attempt(rank):

@@ -33,7 +33,7 @@ def all_anew(layout: Layout) -> Mapping[str, Tensor]:
 
 
 @dataclass(frozen=True)
-class Standing:
+class Stake:
     """What a rank brings to a hand-over.
 
     Args:
@@ -55,11 +55,11 @@ class Standing:
         return Code.CURRENT if self.current else Code.BEHIND
 
 
-def make_room(standing: Standing, layout: Layout, wire: Wire) -> dict[str, Tensor]:
+def make_room(stake: Stake, layout: Layout, wire: Wire) -> dict[str, Tensor]:
     """Return the tensors that a rank receives into, by name.
 
     Args:
-        standing: What the rank brings.
+        stake: What the rank brings.
         layout: The source's.
         wire: Gives the device of tensors that do not belong on the host.
 
@@ -67,13 +67,13 @@ def make_room(standing: Standing, layout: Layout, wire: Wire) -> dict[str, Tenso
         ResizeError: What the rank has is not like the source's.
         AbsaError: ``places`` refused.
     """
-    held = standing.held
+    held = stake.held
     if held is not None:
-        _compare(held, layout, standing.code)
-    if standing.code == Code.CURRENT:
+        _compare(held, layout, stake.code)
+    if stake.code == Code.CURRENT:
         return {}
     kinds: tuple[Kind, ...] = ("replicated", "per_rank") if held is None else ("replicated",)
-    given = standing.places(layout)
+    given = stake.places(layout)
     room = {}
     for kind in kinds:
         for name, form in layout.of_kind(kind).items():
