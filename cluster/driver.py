@@ -58,7 +58,10 @@ def _train(job: Job, resume: str | None, files: RunFiles, view: View, interrupt:
                 remarks = _remarks(job, wish.most, why_not)
                 handle = controller_handle(controller)
                 followed = Followed(job, run.folder, handle, training, wish, remarks)
-                return Follower(followed, view, interrupt).follow()
+                try:
+                    return Follower(followed, view, interrupt).follow()
+                finally:
+                    training.close()
         except ray.exceptions.RayError as error:
             raise RayLostError(f"Ray stopped: {why_lost(error)}") from error
         finally:

@@ -148,6 +148,10 @@ class RestartTraining:
         self._fit = self._starters.group(Group(num_workers, lineage, self._num_lost))
         return num_workers
 
+    def close(self) -> None:
+        """Take back the demand for more workers."""
+        self._withdraw()
+
     def _ask(self, wanted: Wanted) -> None:
         self._asked = wanted
         self._controller.command(Command(f"resized to {wanted.workers} workers", stop="resized"))

@@ -42,6 +42,10 @@ class Training(Protocol):
         """Start another group after an end for that; return the number of its workers."""
         ...
 
+    def close(self) -> None:
+        """Give back whatever of the cluster is still held."""
+        ...
+
 
 def usable_mode(job: Job) -> tuple[Mode, str | None]:
     """Return the mode that the job gets, and why if it is not the one that it asks for."""

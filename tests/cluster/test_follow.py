@@ -47,6 +47,9 @@ class FakeTraining:
         self.is_resizing = False
         return wanted.workers
 
+    def close(self) -> None:
+        """Nothing is held."""
+
 
 class World:
     """A follower and all that it is connected to; only the groups are not real."""

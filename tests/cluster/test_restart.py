@@ -233,6 +233,16 @@ def test_a_wish_that_changes_while_the_group_ends_takes_what_there_is_room_for(
     assert len(cluster.rooms) == (2 if later == 3 else 1)
 
 
+def test_closing_takes_the_demand_back(make):
+    cluster = make(gives=False)
+    cluster.group_begins()
+    cluster.training.steer(want(3))
+    cluster.training.close()
+    cluster.training.close()
+
+    assert [room.released for room in cluster.rooms] == [True]
+
+
 def test_a_group_that_is_lost_with_the_command_leaves_it_to_its_successor(make):
     cluster = make()
     cluster.group_begins()
