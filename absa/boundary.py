@@ -8,7 +8,7 @@ from absa.events import Record
 from absa.settings import Settings
 
 StopRequest = Literal["interrupted", "resized"]
-"""interrupted: the run ends. resized: the worker group ends, and one of another size goes on."""
+"""interrupted: the run ends; resized: it goes on from its checkpoint with other workers."""
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,19 @@ class Collective(Protocol):
         """The number of processes."""
         ...
 
+    @property
+    def superseded(self) -> bool:
+        """Whether another group of ranks is announced; asked at every update, so it is cheap."""
+        ...
+
+    def ensure_current(self) -> None:
+        """Return if an update that these ranks made may change the weights now.
+
+        Raises:
+            Exception: The group is over, or may be: another one may have gone on without this rank.
+        """
+        ...
+
     def start_sum(self, tensor: Tensor) -> Pending:
         """Begin to replace ``tensor`` by its sum over all ranks; every rank calls in one order."""
         ...
@@ -52,6 +65,10 @@ class SingleProcess:
 
     rank: int = 0
     world_size: int = 1
+    superseded: bool = False
+
+    def ensure_current(self) -> None:
+        """Return: nobody can take this rank's place."""
 
     def start_sum(self, tensor: Tensor) -> Pending:
         """Leave ``tensor`` as it is."""
@@ -80,6 +97,14 @@ class ProcessGroup:
     def world_size(self) -> int:
         """The number of ranks in the group."""
         return self.group.size()
+
+    @property
+    def superseded(self) -> bool:
+        """A plain group never changes."""
+        return False
+
+    def ensure_current(self) -> None:
+        """Return: a plain group never changes."""
 
     def start_sum(self, tensor: Tensor) -> Pending:
         """Begin an all-reduce."""

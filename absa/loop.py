@@ -7,7 +7,7 @@ gradients of the update before (`Flags`), so the boundary itself costs no messag
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, NoReturn
 
@@ -20,6 +20,8 @@ from absa.optim.build import rescale_momentum
 from absa.outside import Outside
 from absa.rules import Rules, crossed, rate
 from absa.run_state import RunState, gather
+from absa.standing import EndReason, Standing, as_values, from_values
+from absa.state import StateTree
 from absa.stop import Reached, stop_reason
 from absa.task import Source
 from absa.update.cut import cut_update
@@ -27,9 +29,8 @@ from absa.update.replica import Replica
 from absa.update.scalars import Flags, UpdateResult
 from absa.update.update import Turn, Updater
 
-EndReason = Literal[
-    "epochs", "updates", "samples", "time", "target", "interrupted", "resized", "diverged"
-]
+Next = Literal["update", "regroup", "end"]
+"""What comes after a boundary: the next update, another group of ranks, or the end."""
 
 
 @dataclass(frozen=True)
@@ -71,17 +72,13 @@ class Loop:
         self._started_s = self._saved_s = clock()
         self._window = Window(self._started_s)
         self._applied_lr = math.nan
-        # Flags that have arrived for the next boundary, and those of rank 0 that are on their way.
-        self._asked = self._raised = Flags()
-        self._metrics: dict[str, float] | None = None
-        # Samples after which these happened last.
-        self._evaluated_at: int | None = None
-        self._improved_at: int | None = None
-        self._saved_at: int | None = None
+        self._standing = Standing()
+        # Flags of this rank that are on their way.
+        self._raised = Flags()
         replica.model.train()
 
     def train(self, about: Record) -> Outcome:
-        """Run to the end.
+        """Run to the end, with ranks that stay.
 
         Args:
             about: What the journal says of the run when it starts.
@@ -91,22 +88,86 @@ class Loop:
             TaskError: The task broke its contract.
         """
         try:
-            self._record("run_started", **about)
-            time_s = self._rules.stop.time_s
-            # Later the clocks of the ranks differ; what was restored is the same on all.
-            time_up = time_s is not None and self._progress.training_s >= time_s
-            reason = self._stop_reason(None, Flags(time_up=time_up))
-            while reason is None:
-                reason = self.step()
-            return self._end(reason)
+            self.start(about)
+            while self.step() != "end":
+                pass
+            return self.end()
         finally:
-            self._updater.close()
+            self.close()
 
-    def step(self) -> EndReason | None:
-        """Make one update and stand at the boundary after it; return why the run ends, if so."""
-        before = self._progress.samples
-        self._update()
-        return self._boundary(before)
+    def rehearse(self, world_size: int) -> None:
+        """Do a rank's share of an update for nothing, so that its first real one is not slow."""
+        self._updater.rehearse(self._settings, world_size)
+
+    def start(self, about: Record) -> None:
+        """Record the start; the run may be complete already."""
+        self.record("run_started", **about)
+        time_s = self._rules.stop.time_s
+        # Later the clocks of the ranks differ; what was restored is the same on all.
+        time_up = time_s is not None and self._progress.training_s >= time_s
+        self._stand(ending=self._stop_reason(Flags(time_up=time_up)))
+
+    def step(self) -> Next:
+        """Make one update and stand at the boundary after it.
+
+        If it fails because a rank was lost, it can be called again once this rank has joined
+        another group: it goes on where the group stands.
+        """
+        asked = Flags()
+        if self._standing.ending is None:
+            if self._standing.boundary is None:
+                self._update()
+            asked = self._boundary()
+        if self._standing.ending is not None:
+            return "end"
+        return "regroup" if asked.regroup else "update"
+
+    def end(self) -> Outcome:
+        """Judge and save what the training has led to; like `step`, it can be called again."""
+        reason = self._standing.ending
+        assert reason is not None, "step says when"
+        self._drain()
+        self._observe()
+        # Who interrupts a run may not wait for long: what counts then is the checkpoint.
+        if reason not in ("interrupted", "resized"):
+            self._evaluate()
+        self._save("command" if reason == "resized" else "end")
+        self._finish(reason)
+        return Outcome(reason, self._standing.metrics, RunState(self._progress, self._settings))
+
+    def close(self) -> None:
+        """Take the hooks off the model."""
+        self._updater.close()
+
+    def hand_over(self) -> StateTree:
+        """Return all that a rank must have to stand where this one stands."""
+        self._drain()
+        progress = replace(self._progress, training_s=self._training_s())
+        tree = gather(self._replica, RunState(progress, self._settings))
+        values = {**tree.values, "standing": as_values(self._standing)}
+        return StateTree(tree.tensors, values, tree.kinds)
+
+    def join(self, outside: Outside, state: RunState, values: Mapping[str, Any]) -> None:
+        """Stand where the ranks of another group stand.
+
+        Args:
+            outside: What the run is connected to from now on.
+            state: What evolves beside the replica's tensors, which are there already.
+            values: Those of the tree that another rank's `hand_over` returned.
+        """
+        self._settings, self._progress = state.settings, state.progress
+        self._standing, self._raised = from_values(values["standing"]), Flags()
+        if outside.saver is not self._outside.saver:
+            # Whether the one that is gone has finished its last one is not known.
+            self._stand(saved_at=None)
+        self._outside = outside
+        self._started_s = self._clock()
+        self._window.interrupt()
+
+    @property
+    def position(self) -> int:
+        """How many steps this rank has done: `Standing.position`."""
+        return self._standing.position
 
     def _update(self) -> None:
         """Make one update and take in whatever results are due."""
@@ -119,25 +180,30 @@ class Loop:
         self._progress = replace(
             progress, samples=progress.samples + consumed, updates=progress.updates + 1
         )
+        self._step_done(boundary=progress.samples)
         for result in self._updater.results():
             self._take_in(result)
 
     def _flags(self) -> Flags:
-        """Say what rank 0 wants all ranks to do at the next boundary; it says so once."""
-        if self._outside.collective.rank != 0:
-            return Flags()
-        every_s, time_s = self._rules.checkpoint_s, self._rules.stop.time_s
-        wanted = Flags(
-            command=self._outside.boundary.waiting(),
-            checkpoint=every_s is not None and self._clock() - self._saved_s >= every_s,
-            time_up=time_s is not None and self._training_s() >= time_s,
-        ).without(self._raised)
-        if wanted:
-            self._raised = self._raised | wanted
+        """Say what this rank wants all ranks to do at the next boundary; it says so once."""
+        collective = self._outside.collective
+        wanted = Flags(regroup=collective.superseded)
+        if collective.rank == 0:
+            every_s, time_s = self._rules.checkpoint_s, self._rules.stop.time_s
+            wanted |= Flags(
+                command=self._outside.boundary.waiting(),
+                checkpoint=every_s is not None and self._clock() - self._saved_s >= every_s,
+                time_up=time_s is not None and self._training_s() >= time_s,
+            )
+        if not wanted:
+            return wanted
+        wanted = wanted.without(self._raised)
+        self._raised |= wanted
         return wanted
 
     def _take_in(self, result: UpdateResult) -> None:
-        self._asked = self._asked | result.flags
+        if result.flags:
+            self._stand(asked=self._standing.asked | result.flags)
         self._window.add(result, self._clock())
         if result.applied:
             if self._progress.skipped_in_a_row:
@@ -151,36 +217,51 @@ class Loop:
             skipped_in_a_row=self._progress.skipped_in_a_row + 1,
         )
         in_a_row = self._progress.skipped_in_a_row
-        self._record("update_skipped", reason=result.reason, loss=result.loss, consecutive=in_a_row)
+        self.record("update_skipped", reason=result.reason, loss=result.loss, consecutive=in_a_row)
         if in_a_row >= self._rules.max_skipped:
             self._diverge(result)
 
-    def _boundary(self, before: int) -> EndReason | None:
-        """Do all that may happen between two updates, in one order on every rank."""
-        asked, self._asked = self._asked, Flags()
+    def _boundary(self) -> Flags:
+        """Do all that may happen between two updates, in one order on every rank.
+
+        Each part is done once, even if a later one fails and the boundary is gone through again.
+
+        Returns:
+            What the ranks asked for.
+        """
+        if self._standing.asked:
+            self._stand(doing=self._standing.doing | self._standing.asked, asked=Flags())
+        asked, before = self._standing.doing, self._standing.boundary
+        assert before is not None
         self._raised = self._raised.without(asked)
         progress, rules = self._progress, self._rules
-        command = self._receive() if asked.command else None
+        if asked.command and self._standing.command is None:
+            self._receive()
         if crossed(before, progress.samples, rules.evaluate_samples):
             self._evaluate()
         elif (progress.updates + progress.skipped) % rules.observe_updates == 0:
             self._observe()
-        reason = self._stop_reason(command, asked)
+        reason = self._stop_reason(asked)
         if reason == "updates":
             self._drain()  # a result that is still on its way may take an update back
-            reason = self._stop_reason(command, asked)
+            reason = self._stop_reason(asked)
         if reason is None:
-            if asked.checkpoint or crossed(before, progress.samples, rules.checkpoint_samples):
-                self._save("due")
-            elif command is not None and command.checkpoint is not None:
-                self._save("command")
-            elif rules.keep_best and self._improved_at == progress.samples:
-                self._save("best")
-        return reason
+            self._save_if_due(before, asked)
+        self._step_done(boundary=None, doing=Flags(), command=None, ending=reason)
+        return asked
 
-    def _stop_reason(self, command: Command | None, asked: Flags) -> EndReason | None:
+    def _save_if_due(self, before: int, asked: Flags) -> None:
+        progress, rules, standing = self._progress, self._rules, self._standing
+        if asked.checkpoint or crossed(before, progress.samples, rules.checkpoint_samples):
+            self._save("due")
+        elif standing.command is not None and standing.command.checkpoint is not None:
+            self._save("command")
+        elif rules.keep_best and standing.improved_at == progress.samples:
+            self._save("best")
+
+    def _stop_reason(self, asked: Flags) -> EndReason | None:
         """Return why the run ends here; one that is complete was not interrupted."""
-        progress = self._progress
+        progress, command = self._progress, self._standing.command
         best = None if progress.best is None else progress.best.get("accuracy")
         reached = Reached(progress.samples, progress.updates, 0.0, best)
         complete = stop_reason(self._rules.stop, reached, len(self._replica.train))
@@ -190,27 +271,28 @@ class Loop:
             return command.stop
         return "time" if asked.time_up else None
 
-    def _receive(self) -> Command:
-        """Return rank 0's command on every rank, and put its settings in force."""
+    def _receive(self) -> None:
+        """Take rank 0's command on every rank, and put its settings in force."""
         collective, boundary = self._outside.collective, self._outside.boundary
         mine = boundary.take() if collective.rank == 0 else None
         command: Command = collective.broadcast_value(mine, source=0)
         old, new = self._settings, command.settings(self._settings)
-        if new == old:
-            return command
-        self._observe()  # an observation speaks of one setting
-        jump = self._rules.learning_rate.jump(
-            self._progress.samples, old.global_batch, new.global_batch
-        )
-        rescale_momentum(self._replica.optimizer, jump)
-        self._settings = new
-        was, now = asdict(old), asdict(new)
-        changed = {name: [was[name], now[name]] for name in now if now[name] != was[name]}
-        self._record("settings", changed=changed, reason=command.reason)
-        return command
+        if new != old:
+            self._observe()  # an observation speaks of one setting
+            jump = self._rules.learning_rate.jump(
+                self._progress.samples, old.global_batch, new.global_batch
+            )
+            rescale_momentum(self._replica.optimizer, jump)
+            self._settings = new
+            was, now = asdict(old), asdict(new)
+            changed = {name: [was[name], now[name]] for name in now if now[name] != was[name]}
+            self.record("settings", changed=changed, reason=command.reason)
+        self._step_done(command=command)
 
     def _evaluate(self) -> None:
-        """Judge the model and remember whether it is the best so far."""
+        """Judge the model, once, and remember whether it is the best so far."""
+        if self._standing.evaluated_at == self._progress.samples:
+            return
         self._drain()
         self._observe()
         started_s = self._clock()
@@ -222,15 +304,16 @@ class Loop:
             self._rules.evaluate_batch,
             self._outside.collective,
         )
-        self._metrics, self._evaluated_at = metrics, self._progress.samples
+        samples = self._progress.samples
         rating = rate(metrics)
         best = None if self._progress.best is None else rate(self._progress.best)
         improved = rating is not None and math.isfinite(rating) and (best is None or rating > best)
         if improved:
             self._progress = replace(self._progress, best=dict(metrics))
-            self._improved_at = self._progress.samples
+            self._stand(improved_at=samples)
+        self._step_done(metrics=metrics, evaluated_at=samples)
         seconds = self._clock() - started_s
-        self._record("evaluation", metrics=metrics, seconds=seconds, best=improved)
+        self.record("evaluation", metrics=metrics, seconds=seconds, best=improved)
         self._window.interrupt()
 
     def _observe(self) -> None:
@@ -244,7 +327,7 @@ class Loop:
             micro_batch=self._settings.micro_batch,
             world_size=world_size,
         )
-        self._record(
+        self.record(
             "observation",
             **self._window.summary(),
             learning_rate=self._applied_lr,
@@ -259,25 +342,17 @@ class Loop:
         self._window = Window(self._window.last_s)
 
     def _save(self, why: str) -> None:
+        """Save the state, once."""
+        if self._standing.saved_at == self._progress.samples:
+            return
         self._drain()
-        self._saved_s, self._saved_at = self._clock(), self._progress.samples
+        self._saved_s = self._clock()
         progress = replace(self._progress, training_s=self._training_s())
         tree = gather(self._replica, RunState(progress, self._settings))
-        best = self._improved_at == self._progress.samples
+        best = self._standing.improved_at == self._progress.samples
         self._outside.saver.save(tree, {**self._about(), "best": best, "why": why})
+        self._stand(saved_at=self._progress.samples)
         self._window.interrupt()
-
-    def _end(self, reason: EndReason) -> Outcome:
-        self._drain()
-        self._observe()
-        # Who interrupts a run may not wait for long: what counts then is the checkpoint.
-        commanded = reason in ("interrupted", "resized")
-        if not commanded and self._evaluated_at != self._progress.samples:
-            self._evaluate()
-        if self._saved_at != self._progress.samples:
-            self._save("command" if reason == "resized" else "end")
-        self._finish(reason)
-        return Outcome(reason, self._metrics, RunState(self._progress, self._settings))
 
     def _diverge(self, result: UpdateResult) -> NoReturn:
         checkpoint = self._finish("diverged")
@@ -297,11 +372,11 @@ class Loop:
     def _finish(self, reason: EndReason) -> str | None:
         checkpoint = self._outside.saver.finish(self._about())
         if reason == "resized":
-            return checkpoint  # another group goes on: the run has not ended
-        self._record(
+            return checkpoint  # the run goes on, in another group
+        self.record(
             "run_ended",
             reason=reason,
-            metrics=self._metrics,
+            metrics=self._standing.metrics,
             best_metrics=self._progress.best,
             seconds=self._training_s(),
             skipped=self._progress.skipped,
@@ -313,6 +388,13 @@ class Loop:
         """Wait for results still on the device, so that the numbers and the weights agree."""
         for result in self._updater.flush():
             self._take_in(result)
+
+    def _stand(self, **changes: Any) -> None:
+        self._standing = replace(self._standing, **changes)
+
+    def _step_done(self, **changes: Any) -> None:
+        """Count a step that every rank has done, or will do, at this point."""
+        self._stand(position=self._standing.position + 1, **changes)
 
     def _training_s(self) -> float:
         return self._progress.training_s + self._clock() - self._started_s
@@ -328,10 +410,13 @@ class Loop:
 
     def _about(self) -> Record:
         """Return what a checkpoint made now says of itself."""
-        metrics = self._metrics if self._evaluated_at == self._progress.samples else None
+        standing = self._standing
+        fresh = standing.evaluated_at == self._progress.samples
+        metrics = standing.metrics if fresh else None
         rating = None if metrics is None else rate(metrics)
         return {**self._stamp(), "metrics": metrics, "best_metric": rating}
 
-    def _record(self, event: str, **fields: Any) -> None:
+    def record(self, event: str, **fields: Any) -> None:
+        """Take note of what happened at this point; only rank 0 does."""
         if self._outside.collective.rank == 0:
             self._outside.boundary.record({"event": event, **self._stamp(), **fields})

@@ -3,8 +3,9 @@
 A plain object, run as a Ray actor on the driver's machine: it outlives every worker group.
 """
 
+import queue
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from absa.boundary import Command
@@ -12,6 +13,12 @@ from absa.errors import AbsaError
 from absa.events import Record
 from absa.journal import Journal, open_journal
 from absa.run_folder import RunFolder
+from cluster.elastic.coordinator import Limits, Note
+from cluster.elastic.fence import Fence
+from cluster.elastic.host import Host
+from cluster.elastic.invitation import Invitation
+from cluster.elastic.messages import Announcement
+from cluster.elastic.orders import Orders
 
 LOST_GROUP = "the worker group was lost"
 """What a fault says when a group replaces one that nobody had asked to end."""
@@ -49,11 +56,16 @@ class Controller:
 
     def __init__(self) -> None:
         self._journal: Journal | None = None
+        self._folder: RunFolder | None = None
         self._first_lineage = self._next_lineage = 0
         self._records: list[Record] = []
+        self._commands = 0
         self._command: Command | None = None
+        self._fence = Fence()
+        self._host: Host | None = None
+        self._changes: queue.SimpleQueue[Announcement | Note] = queue.SimpleQueue()
         self._failure: Failure | None = None
-        self._given_up = False
+        self._given_up = self._ended = False
         self._expects_group = False
 
     def open(self, folder: RunFolder, lineage: int) -> Failure | None:
@@ -64,6 +76,7 @@ class Controller:
             lineage: The lineage of the first worker group.
         """
         self._first_lineage = self._next_lineage = lineage
+        self._folder = folder
         try:
             self._journal = open_journal(folder.storage, lineage)
         except AbsaError as error:
@@ -112,21 +125,73 @@ class Controller:
         stamp = {key: last[key] for key in ("generation", "update", "samples")}
         self._append({"time": time.time(), **stamp, **record, "lineage": last["lineage"]})
 
-    def record(self, records: Sequence[Record], lineage: int) -> Command | None:
-        """Write records to the journal; return the waiting command, once.
+    def invite(self, limits: Limits, wanted: int, ip: str) -> Invitation:
+        """Begin to coordinate workers that join and leave in place.
+
+        Args:
+            limits: How long to wait for what.
+            wanted: Workers at first; with so many, at least, a lineage begins.
+            ip: The address to listen on.
+        """
+        first = self._first_lineage
+        self._host = Host(limits, wanted, ip, self._changes.put, first, least=wanted)
+        return self._host.invitation
+
+    def wish(self, wanted: int) -> None:
+        """Want another number of workers from now on.
+
+        Raises:
+            ResizeError: It is below 1.
+        """
+        assert self._host is not None, "invite comes first"
+        self._host.wish(wanted)
+
+    def orders(self, lost: Collection[str] = ()) -> Orders:
+        """Return what is to be done with worker processes.
+
+        Args:
+            lost: Labels of processes that are known to have ended.
+        """
+        assert self._host is not None, "invite comes first"
+        return self._host.orders(lost)
+
+    def checkpoints(self, cursor: int) -> list[Record]:
+        """Return the checkpoints that were written after the first ``cursor`` ones."""
+        assert self._folder is not None, "open comes first"
+        written = [record for record in self._records if record["event"] == "checkpoint"]
+        place = self._folder.checkpoints
+        return [{**r, "location": place.child(r["checkpoint"]).location} for r in written[cursor:]]
+
+    def record(
+        self, records: Sequence[Record], lineage: int, generation: int = 0, done: int = 0
+    ) -> tuple[int, Command] | None:
+        """Write records to the journal; return the waiting command and its number.
+
+        Args:
+            records: What rank 0 has recorded.
+            lineage: Its lineage.
+            generation: The generation that it is in now.
+            done: The number of the last command that it has put in force: until then it is handed
+                out again, to a new rank 0 as well.
 
         Raises:
             ReplacedError: The worker group was replaced; its records are dropped.
             AbsaError: The journal cannot be written; the run ends.
         """
+        self._catch_up()
         self._refuse_replaced(lineage)
+        if not self._fence.admits(lineage, generation):
+            raise ReplacedError(f"rank 0 of generation {generation} was replaced")
         for record in records:
             self._append(record)
-        command, self._command = self._command, None
-        return command
+        if self._command is None or done >= self._commands:
+            self._command = None
+            return None
+        return self._commands, self._command
 
     def command(self, command: Command) -> None:
         """Leave a command for rank 0; a newer one replaces one that was not taken yet."""
+        self._commands += 1
         self._command = command
 
     def give_up(self) -> bool:
@@ -147,11 +212,14 @@ class Controller:
 
     def since(self, cursor: int) -> News:
         """Return what happened after the first ``cursor`` records."""
+        self._catch_up()
         begun = self._next_lineage > self._first_lineage
         return News(self._records[cursor:], self._failure, begun)
 
     def close(self) -> None:
-        """Close the journal."""
+        """Close the journal, and hang up on the workers."""
+        if self._host is not None:
+            self._host.close()
         if self._journal is not None:
             self._journal.close()
 
@@ -159,8 +227,21 @@ class Controller:
         if self._given_up or lineage != self._next_lineage - 1:
             raise ReplacedError(f"the worker group of lineage {lineage} was replaced")
 
+    def _catch_up(self) -> None:
+        """Take in what the coordinator has decided since."""
+        while not self._changes.empty():
+            change = self._changes.get()
+            if isinstance(change, Note):
+                self.note({"event": "fault", "what": "workers", "detail": change.text})
+            elif change.restores and not self._given_up:
+                self.begin()
+
     def _append(self, record: Record) -> None:
         assert self._journal is not None, "open comes first"
+        if record["event"] == "run_ended":
+            if self._ended:
+                return  # whoever takes the place of a rank 0 lost at the end says it again
+            self._ended = True
         try:
             self._journal.append(record)
         except AbsaError as error:

@@ -21,12 +21,17 @@ class ControllerLink:
     was replaced, the next call raises Ray's error: training must not go on unheard.
     """
 
-    def __init__(self, controller: Any, lineage: int) -> None:
-        self._controller, self._lineage = controller, lineage
+    def __init__(self, controller: Any, lineage: int, generation: int = 0) -> None:
+        self._controller = controller
+        self.lineage, self.generation = lineage, generation
         self._outbox: queue.SimpleQueue[Record] = queue.SimpleQueue()
-        self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        # The number and the command that waits; those of the last one taken and put in force.
+        self._command: tuple[int, Command] | None = None
+        self._taken = self._done = 0
         self._error: BaseException | None = None
-        self._closing = threading.Event()
+        self._closing = False
+        self._asked = self._sent = 0
+        self._hurry, self._changed = threading.Event(), threading.Condition()
         self._thread = threading.Thread(target=self._run, name="controller", daemon=True)
         self._thread.start()
 
@@ -36,17 +41,32 @@ class ControllerLink:
         self._outbox.put(record)
 
     def waiting(self) -> bool:
-        """Whether a command has come."""
+        """Whether a command has come; one that was taken counts as put in force."""
         self._check()
-        return not self._commands.empty()
+        command = self._command
+        if command is not None and self._taken == command[0]:
+            self._done, self._command = self._taken, None
+            return False
+        return command is not None
 
     def take(self) -> Command:
-        """Return the oldest command, once."""
-        return self._commands.get_nowait()
+        """Return the waiting command; the same one until `waiting` is asked again."""
+        assert self._command is not None
+        self._taken, command = self._command
+        return command
+
+    def flush(self) -> None:
+        """Return once the controller has every record."""
+        number = self._asked = self._asked + 1
+        self._hurry.set()
+        with self._changed:
+            self._changed.wait_for(lambda: self._sent >= number or self._error is not None)
+        self._check()
 
     def close(self) -> None:
         """Return once the controller has every record."""
-        self._closing.set()
+        self._closing = True
+        self._hurry.set()
         self._thread.join()
         self._check()
 
@@ -59,30 +79,20 @@ class ControllerLink:
             self._exchange()
         except BaseException as error:
             self._error = error
+        with self._changed:
+            self._changed.notify_all()
 
     def _exchange(self) -> None:
         closing = False
         while not closing:
-            closing = self._closing.wait(PERIOD_S)
+            self._hurry.wait(PERIOD_S)
+            self._hurry.clear()
+            closing, asked, done = self._closing, self._asked, self._done
             records = [self._outbox.get() for _ in range(self._outbox.qsize())]
-            command = ray.get(self._controller.record.remote(records, self._lineage))
-            if command is not None:
-                self._commands.put(command)
-
-
-class NoLink:
-    """The boundary of ranks other than 0, which neither record nor ask."""
-
-    def record(self, record: Record) -> None:
-        """Drop it: rank 0 records the same."""
-
-    def waiting(self) -> bool:
-        """Nothing ever waits here."""
-        return False
-
-    def take(self) -> Command:
-        """Fail: nothing waits here."""
-        raise LookupError("a rank other than 0 has no commands of its own")
-
-    def close(self) -> None:
-        """Nothing is open."""
+            number = (self.lineage, self.generation)
+            command = ray.get(self._controller.record.remote(records, *number, done))
+            if command is not None and command[0] > self._done:
+                self._command = command
+            with self._changed:
+                self._sent = asked
+                self._changed.notify_all()

@@ -7,6 +7,7 @@ from absa.events import Record
 from cluster.controller_handle import controller_handle
 from cluster.elastic.config import Mode
 from cluster.elastic.wish import Wanted
+from cluster.in_place import InPlaceTraining
 from cluster.job import Job
 from cluster.restart import Group, RestartTraining, Starters
 from cluster.run_files import OpenRun
@@ -51,11 +52,9 @@ def usable_mode(job: Job) -> tuple[Mode, str | None]:
     """Return the mode that the job gets, and why if it is not the one that it asks for."""
     if job.elastic.mode == "restart":
         return "restart", None
-    try:
-        from cluster.elastic import raytrain  # type: ignore[attr-defined, unused-ignore]
-    except ImportError:
-        return "restart", "this absa cannot do it yet"
-    reason: str | None = raytrain.supported()
+    from cluster.elastic import raytrain
+
+    reason = raytrain.supported()
     return ("in_place", None) if reason is None else ("restart", reason)
 
 
@@ -68,8 +67,9 @@ def start_training(mode: Mode, job: Job, run: OpenRun, controller: Any) -> Train
         run: The run, opened.
         controller: The controller's actor.
     """
-    assert mode == "restart", "in_place is connected here"
-    return _restart_training(job, run, controller)
+    if mode == "restart":
+        return _restart_training(job, run, controller)
+    return InPlaceTraining(job, run, controller)
 
 
 def _restart_training(job: Job, run: OpenRun, controller: Any) -> RestartTraining:

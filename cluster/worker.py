@@ -15,7 +15,8 @@ from absa.outside import Outside
 from absa.run_folder import RunFolder
 from cluster.compose import compose
 from cluster.controller import Failure
-from cluster.controller_link import ControllerLink, NoLink
+from cluster.controller_link import ControllerLink
+from cluster.elastic.nobody import NoBoundary
 from cluster.exit_code import ExitCode
 from cluster.job import Job
 from cluster.lost_peer import GroupOfRay, may_pass
@@ -59,13 +60,15 @@ def _train(
     keep_freed_memory()
     composed = compose(job, ray.train.torch.get_device())
     beginning = begin(job, composed, folder, collective)
-    link = ControllerLink(controller, lineage) if collective.rank == 0 else NoLink()
+    link = ControllerLink(controller, lineage) if collective.rank == 0 else None
     try:
-        with FolderSaver(folder, job, link.record, rank=collective.rank) as saver:
-            outside = Outside(collective, link, RaySaver(saver), lineage=lineage)
+        boundary = link or NoBoundary()
+        with FolderSaver(folder, job, boundary.record, rank=collective.rank) as saver:
+            outside = Outside(collective, boundary, RaySaver(saver), lineage=lineage)
             train(job, composed, beginning, folder.name, outside)
     finally:
-        link.close()
+        if link is not None:
+            link.close()
 
 
 def _as_failure(error: Exception, rank: int) -> Failure:

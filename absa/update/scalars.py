@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-LOSS, WEIGHT, COMMAND, CHECKPOINT, TIME_UP = range(5)
-NUM_SCALARS = 5
+LOSS, WEIGHT, COMMAND, CHECKPOINT, TIME_UP, REGROUP = range(6)
+NUM_SCALARS = 6
 """Batch-norm statistics follow these in the buffer."""
 
 
@@ -20,14 +20,16 @@ class Flags:
         command: A command waits at rank 0.
         checkpoint: A checkpoint is due.
         time_up: The time limit of the run is reached.
+        regroup: Another group of workers is announced.
     """
 
     command: bool = False
     checkpoint: bool = False
     time_up: bool = False
+    regroup: bool = False
 
     def __bool__(self) -> bool:
-        return self.command or self.checkpoint or self.time_up
+        return self.command or self.checkpoint or self.time_up or self.regroup
 
     def __or__(self, other: "Flags") -> "Flags":
         """Raise what either raises."""
@@ -35,6 +37,7 @@ class Flags:
             self.command or other.command,
             self.checkpoint or other.checkpoint,
             self.time_up or other.time_up,
+            self.regroup or other.regroup,
         )
 
     def without(self, other: "Flags") -> "Flags":
@@ -43,6 +46,7 @@ class Flags:
             self.command and not other.command,
             self.checkpoint and not other.checkpoint,
             self.time_up and not other.time_up,
+            self.regroup and not other.regroup,
         )
 
 
@@ -73,6 +77,7 @@ class Totals:
                 (COMMAND, flags.command),
                 (CHECKPOINT, flags.checkpoint),
                 (TIME_UP, flags.time_up),
+                (REGROUP, flags.regroup),
             ):
                 self.scalars[place].fill_(float(raised))
 
@@ -114,12 +119,12 @@ class UpdateResult:
 
 def result(values: list[float], num_samples: int) -> UpdateResult:
     """Return what the scalars of an update, followed by the gradient's norm, say."""
-    loss_sum, weight, command, checkpoint, time_up, norm = values
+    loss_sum, weight, command, checkpoint, time_up, regroup, norm = values
     return UpdateResult(
         num_samples=num_samples,
         weight=weight,
         loss=loss_sum / weight if weight else math.nan,
         gradient_norm=norm,
         applied=math.isfinite(norm),
-        flags=Flags(command > 0, checkpoint > 0, time_up > 0),
+        flags=Flags(command > 0, checkpoint > 0, time_up > 0, regroup > 0),
     )

@@ -71,7 +71,8 @@ class Updater:
     def update(self, collective: Collective, settings: Settings, turn: Turn) -> int:
         """Make one update.
 
-        If it fails, nothing of it stays behind but gradients, and it can be made again.
+        If it fails, nothing of it stays behind but gradients, and it can be made again, with
+        another group as well.
 
         Returns:
             Samples it consumed, over all ranks.
@@ -85,6 +86,37 @@ class Updater:
             self._replica.statistics.discard()
             self.close()  # sums may still be under way in its buffer
             raise
+
+    def rehearse(self, settings: Settings, world_size: int) -> None:
+        """Do a rank's share of an update for nothing, so that its first real one is not slow.
+
+        Neither weights nor momentum nor statistics change. What is prepared for a group stays.
+
+        Args:
+            settings: As for an update.
+            world_size: Of the group that the rank will join.
+
+        Raises:
+            TaskError: The task broke its contract.
+        """
+        replica = self._replica
+        num_samples = min(settings.global_batch, len(replica.train))
+        shares = cut_update(
+            num_samples,
+            bn_group=replica.options.bn_group,
+            micro_batch=settings.micro_batch,
+            world_size=world_size,
+        )
+        self._totals.begin(Flags())
+        try:
+            accumulate(
+                replica, shares[0], (0, 0), num_samples, self._totals, before_last=lambda: None
+            )
+        finally:
+            replica.statistics.discard()
+            for parameter in replica.parameters:
+                parameter.grad = None
+        self._reducer_for(world_size)
 
     def results(self) -> list[UpdateResult]:
         """Return the results that are due since the last call."""
@@ -113,7 +145,7 @@ class Updater:
         set_learning_rate(replica.optimizer, turn.learning_rate)
         for parameter in replica.parameters:
             parameter.grad = None
-        reducer = self._reducer_for(collective)
+        reducer = self._reducer_for(collective.world_size)
         totals.begin(turn.flags)
         accumulate(
             replica,
@@ -126,15 +158,16 @@ class Updater:
         replica.statistics.pack(totals.statistics)
         if reducer:
             reducer.finish(collective, totals.all)
+        collective.ensure_current()
         weighted = weights_of(replica.task) is not None
         gradients = _gradients(replica.parameters)
         norm = self._apply(replica, Reduced(totals, gradients, num_samples, weighted))
         self._readout.post(torch.cat((totals.scalars, norm.view(1))), num_samples)
         return num_samples
 
-    def _reducer_for(self, collective: Collective) -> GradientReducer | None:
+    def _reducer_for(self, world_size: int) -> GradientReducer | None:
         """Return the reducer, which a group of one does without: no buffer, no copy, no hook."""
-        if collective.world_size == 1:
+        if world_size == 1:
             self.close()
         elif self._reducer is None:
             totals = self._totals.all

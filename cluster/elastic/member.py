@@ -82,6 +82,7 @@ class Member:
         holding: The state it has, or None.
         lease_until_s: Until when it may apply updates without hearing from the coordinator again.
         sequence: Of its last status.
+        blames: Whom it failed to reach in that generation, or None.
     """
 
     worker: WorkerId
@@ -91,18 +92,34 @@ class Member:
     holding: Holding | None = None
     lease_until_s: float = float("-inf")
     sequence: int = 0
+    blames: WorkerId | None = None
 
 
 Step = tuple[Member, tuple[Action, ...]]
 
 
-def status(member: Member, now_s: float) -> tuple[Member, Status]:
-    """Return the member's next status."""
+def status(member: Member, now_s: float, progress: int, *, waits: bool) -> tuple[Member, Status]:
+    """Return the member's next status.
+
+    Args:
+        member: The member.
+        now_s: Its clock.
+        progress: Of its main thread, see `Status`.
+        waits: Whether its main thread is in a collective, to wait for its peers.
+    """
     member = replace(member, sequence=member.sequence + 1)
-    lineage = None if member.holding is None else member.holding.lineage
-    update = 0 if member.holding is None else member.holding.update
+    held = member.holding
     return member, Status(
-        member.worker, member.sequence, now_s, member.phase, member.generation, lineage, update
+        member.worker,
+        member.sequence,
+        now_s,
+        member.phase,
+        member.generation,
+        None if held is None else held.lineage,
+        0 if held is None else held.update,
+        progress,
+        waits,
+        member.blames,
     )
 
 
@@ -114,6 +131,14 @@ def may_apply(member: Member, generation: int, now_s: float) -> bool:
     """
     in_force = member.phase == "training" and member.generation == generation
     return in_force and now_s < member.lease_until_s
+
+
+def cut_off(member: Member) -> Member:
+    """Its connection to the coordinator has ended: no update is applied until it is heard again.
+
+    The coordinator gives its place away as soon as it sees the same (`hung_up`).
+    """
+    return replace(member, lease_until_s=float("-inf"))
 
 
 def warmed_up(member: Member) -> Step:
@@ -168,11 +193,17 @@ def at_boundary(member: Member, generation: int, *, newer: bool) -> Step:
     return _catch_up(replace(member, phase="waiting")) if newer else (member, ())
 
 
-def failed(member: Member, generation: int) -> Step:
-    """A collective of a generation failed: the update, the process group or the transfer."""
+def failed(member: Member, generation: int, blames: WorkerId | None = None) -> Step:
+    """A collective of a generation failed: the update, the process group or the transfer.
+
+    Args:
+        member: The member.
+        generation: Of the collective.
+        blames: Whom it could not reach, or None if that is not known for certain.
+    """
     if member.generation != generation or member.phase not in ("training", "forming"):
         return member, ()
-    return _catch_up(replace(member, phase="waiting"))
+    return _catch_up(replace(member, phase="waiting", blames=blames))
 
 
 def formed(member: Member, generation: int, holdings: Mapping[WorkerId, Holding | None]) -> Step:
@@ -213,7 +244,7 @@ def _catch_up(member: Member) -> Step:
     if newest.generation <= member.generation:
         return member, ()
     if member.worker in newest.members:
-        member = replace(member, phase="forming", generation=newest.generation)
+        member = replace(member, phase="forming", generation=newest.generation, blames=None)
         return member, (Form(newest),)
     return (member, ()) if member.phase == "ready" else _end(member, "left")
 

@@ -51,6 +51,11 @@ class Status:
         generation: The newest generation that it has begun to form; -1 before the first.
         lineage: The lineage of the state it has, or None without state.
         update: Updates applied to that state.
+        progress: Counts whatever its main thread gets done: parts of an update, batches of an
+            evaluation, pieces of a checkpoint. One that stands still for long hangs, unless it
+            waits.
+        waits: Whether its main thread waits for its peers, in a collective of that generation.
+        blames: Whom it failed to reach in that generation, as far as it can tell.
     """
 
     worker: WorkerId
@@ -60,6 +65,9 @@ class Status:
     generation: int
     lineage: int | None
     update: int
+    progress: int = 0
+    waits: bool = False
+    blames: WorkerId | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,13 +41,41 @@ def test_records_go_to_the_journal_and_to_whoever_asks_for_news(controller, fold
     assert controller.since(3).records == []
 
 
-def test_a_command_is_handed_out_once_and_a_newer_one_replaces_it(controller):
+def test_a_command_is_handed_out_until_it_is_done_and_a_newer_one_replaces_it(controller):
     lineage = controller.begin()
     controller.command(Command("first"))
     controller.command(Command("second"))
 
-    assert controller.record([], lineage) == Command("second")
+    for _ in range(2):
+        assert controller.record([], lineage) == (2, Command("second"))
+    assert controller.record([], lineage, done=2) is None
     assert controller.record([], lineage) is None
+
+
+def test_a_command_that_a_lost_rank_0_had_goes_to_the_next_one(controller):
+    lineage = controller.begin()
+    controller.command(Command("stop"))
+    controller.record([], lineage, generation=3)
+
+    assert controller.record([], lineage, generation=4) == (1, Command("stop"))
+
+
+def test_a_rank_0_that_was_replaced_in_its_lineage_can_write_nothing(controller):
+    lineage = controller.begin()
+    controller.record([record(1)], lineage, generation=3)
+    controller.record([record(2)], lineage, generation=4)
+
+    with pytest.raises(ReplacedError):
+        controller.record([record(2)], lineage, generation=3)
+    assert [r["update"] for r in controller.since(0).records] == [1, 2]
+
+
+def test_the_end_of_a_run_is_journalled_once(controller):
+    lineage = controller.begin()
+    for generation in (3, 4):
+        controller.record([{**record(9), "event": "run_ended"}], lineage, generation)
+
+    assert len(controller.since(0).records) == 1
 
 
 def test_every_group_after_the_first_is_a_new_lineage_with_a_fault(controller, folder):
@@ -79,7 +107,7 @@ def test_a_replaced_group_can_neither_record_nor_fail_the_run_nor_take_a_command
 
     assert len(controller.since(0).records) == seen
     assert controller.since(0).failure is None
-    assert controller.record([], new) == Command("for the new one")
+    assert controller.record([], new) == (1, Command("for the new one"))
 
 
 def test_the_first_failure_counts(controller):
@@ -173,7 +201,7 @@ def test_a_command_to_stop_is_left_to_the_next_group(controller):
     controller.begin()
     controller.command(Command("interrupted", stop="interrupted"))
     controller.expect_group()
-    assert controller.record([], controller.begin()).stop == "interrupted"
+    assert controller.record([], controller.begin())[1].stop == "interrupted"
 
 
 def test_while_a_group_is_expected_a_run_can_be_given_up(controller):

@@ -159,7 +159,7 @@ def test_a_failure_that_a_worker_tells_ends_the_run(world, code, kind):
 
 def test_ctrl_c_asks_the_group_to_end_and_nothing_more_is_wanted(world):
     def take() -> bool:
-        assert world.controller.record([], 0).stop == "interrupted"
+        assert world.controller.record([], 0)[1].stop == "interrupted"
         return world.end("interrupted")
 
     assert world.follow(world.begin, world.press_ctrl_c, lambda: None, take) == 130

@@ -76,12 +76,11 @@ class Cluster:
         self.record("run_started", lineage, update, time)
         return lineage
 
-    def record(self, event: str, lineage: int, update: int, time: float) -> Command | None:
+    def record(self, event: str, lineage: int, update: int, time: float) -> None:
         stamp = {"time": time, "lineage": lineage, "generation": 0}
         stamp |= {"update": update, "samples": 10 * update}
-        command = self.controller.record([{"event": event, **stamp}], lineage)
+        self.controller.record([{"event": event, **stamp}], lineage)
         self.show()
-        return command
 
     def show(self) -> None:
         records = self.controller.since(self.cursor).records
@@ -94,7 +93,12 @@ class Cluster:
         assert self.training.has_ended(0.0)
 
     def command(self, lineage: int) -> Command | None:
-        return self.controller.record([], lineage)
+        found = self.controller.record([], lineage)
+        if found is None:
+            return None
+        number, command = found
+        self.controller.record([], lineage, done=number)
+        return command
 
     def of(self, event: str) -> list[dict]:
         return [r for r in read_journal(self.folder.storage) if r["event"] == event]

@@ -1,21 +1,23 @@
 """A deterministic world for the membership machines: processes, messages, collectives, faults.
 
-A schedule is data (`Schedule`): what goes wrong when, and the seed of all delays. `run` plays it
-and returns the first rule that is broken, or None. Nothing here is random but what the seed says,
-so a failing schedule fails again, and `shrink` cuts it down to what is needed.
+A schedule is data (`Schedule`): what goes wrong when, and the seed of all delays. `World` plays it
+until a rule is broken, or until the group is whole again after the last fault. Nothing here is
+random but what the seed says, so a failing schedule fails again, and `shrink` cuts it down to what
+is needed.
 
-What it does not play: two workers that do not hear each other while the controller hears both; a
-worker that keeps reporting while its training stands still, or a collective that neither ends nor
-fails; a process that stops between `may_apply` and the update; a checkpoint that a replaced rank 0
-is still writing; clocks that run at different speeds.
+What it does not play: a process that stops between `may_apply` and the update, and a checkpoint
+that a replaced rank 0 is still writing. Against both only the fence of what is written helps.
 """
 
 import heapq
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
+
+from membership_rules import History, RuleBrokenError, Rules
+from membership_schedule import PEACEFUL, Fault, Schedule
 
 from cluster.elastic import coordinator as coordinator_module
 from cluster.elastic import member as member_module
@@ -23,83 +25,44 @@ from cluster.elastic.coordinator import Coordinator, Kill, Limits, Publish, Star
 from cluster.elastic.member import Abort, Exit, Form, Holding, Member, Restore, Train, Transfer
 from cluster.elastic.messages import Announcement, Reply, Status
 
-LIMITS = Limits(lease_s=2.0, margin_s=0.5, start_s=6.0, gather_s=0.5, form_s=4.0, suspect_s=0.3)
+LIMITS = Limits(
+    lease_s=2.0,
+    margin_s=0.5,
+    start_s=6.0,
+    gather_s=0.5,
+    form_s=3.0,
+    suspect_s=0.3,
+    stall_s=6.0,
+    retry_s=4.0,
+)
 HEARTBEAT_S = 0.5
 UPDATE_S = (0.1, 0.4)
 DELAY_S = (0.005, 0.1)
 START_S = (0.3, 1.5)
 CHECKPOINT_EVERY = 5
-FAULTS_END_S = 5.0
+MOST_LOST = 2
+"""Messages of or to one worker in a row."""
 MOST_EVENTS = 30_000
+LONGEST_BUSY_S = 3.2
+"""More than `form_s`; so much less than `stall_s` that what is done in between is seen."""
 PATIENCE_S = 60.0
 """How long after the last fault the group may take to be whole again."""
 
-FaultKind = Literal[
-    "crash", "hang", "freeze", "partition", "controller", "wish", "shortage", "slow"
-]
-PEACEFUL = {"wish", "shortage"}
-"""What happens without anything going wrong: no generation may break."""
-
 
 @dataclass(frozen=True)
-class Fault:
-    """Something that goes wrong, or changes.
+class Clock:
+    """A clock of its own, as fast as it likes."""
 
-    Args:
-        at_s: When.
-        kind: crash (a worker's process ends), hang (it stands still and comes back), freeze (it
-            stands still for good and cannot be ended), partition (it and the controller do not
-            hear each other), controller (it is lost and comes back), wish (another number of
-            workers), shortage (asked workers do not come), slow (messages take long).
-        target: Which worker, counted among the living; or how many are wanted.
-        lasts_s: How long.
-    """
+    speed: float
+    ahead_s: float
 
-    at_s: float
-    kind: FaultKind
-    target: int
-    lasts_s: float
+    def at(self, when: float) -> float:
+        """Return what it shows at a time."""
+        return self.ahead_s + self.speed * when
 
-
-@dataclass(frozen=True)
-class Schedule:
-    """One world: workers wanted at first, faults, and the seed of all delays."""
-
-    seed: int
-    wanted: int
-    loss: float
-    doubling: float
-    faults: tuple[Fault, ...]
-
-
-def make_schedule(seed: int) -> Schedule:
-    """Return a random schedule."""
-    rng = random.Random(seed)
-    kinds: tuple[FaultKind, ...] = (
-        "crash", "crash", "hang", "freeze", "partition", "controller", "wish", "wish", "shortage",
-        "slow",
-    )  # fmt: skip
-    if rng.random() < 0.15:
-        kinds = ("wish", "wish", "shortage")
-    faults = tuple(
-        Fault(
-            at_s=round(rng.uniform(0, FAULTS_END_S), 3),
-            kind=rng.choice(kinds),
-            target=rng.randint(0, 3),
-            lasts_s=round(rng.choice((0.2, 1.0, 2.2, 3.0, 5.0)) * rng.uniform(0.8, 1.2), 3),
-        )
-        for _ in range(rng.randint(0, 6))
-    )
-    loss, doubling = rng.choice((0.0, 0.0, 0.1)), rng.choice((0.0, 0.1))
-    return Schedule(seed, rng.randint(1, 3), loss, doubling, tuple(sorted(faults, key=_at)))
-
-
-def _at(fault: Fault) -> float:
-    return fault.at_s
-
-
-class RuleBrokenError(AssertionError):
-    """A rule that every schedule must keep."""
+    def when(self, shown: float) -> float:
+        """Return the time at which it shows something."""
+        return (shown - self.ahead_s) / self.speed
 
 
 @dataclass
@@ -107,11 +70,18 @@ class Process:
     """One worker's process."""
 
     member: Member
-    history: tuple[int, int] = (0, 0)
-    """Length and hash of the updates in its weights."""
+    clock: Clock
+    history: History = (0, 0)
     alive: bool = True
+    progress: int = 0
+    waits: bool = False
     hangs_until: float = 0.0
+    stalls_until: float = 0.0
     cut_until: float = 0.0
+    connected_at: float = 0.0
+    silent_until: float = 0.0
+    """Until when the coordinator has not seen that the connection has ended."""
+    num_unheard: int = 0
     backlog: list[Callable[[], None]] = field(default_factory=list)
     unapplied: tuple[int, bool] | None = None
 
@@ -122,7 +92,6 @@ class Meeting:
 
     members: tuple[int, ...]
     arrived: dict[int, Any] = field(default_factory=dict)
-    over: bool = False
 
 
 class World:
@@ -141,22 +110,24 @@ class World:
         self.counter = 0
         self.processes: dict[int, Process] = {}
         self.meetings: dict[tuple[int, str], Meeting] = {}
+        self.groups: dict[int, tuple[int, ...]] = {}
         self.ended: dict[int, set[int]] = {}
-        self.controller: Coordinator | None = Coordinator(LIMITS, 0)
+        self.links: dict[tuple[int, int], float] = {}
+        self.clock = self._make_clock()
+        self.controller: Coordinator | None = Coordinator(LIMITS, 0, schedule.least)
         self.stored: Announcement | None = None
         self.wanted = schedule.wanted
         self.shortage_until = self.slow_until = 0.0
-        self.quiet_from = max((f.at_s + f.lasts_s for f in schedule.faults), default=0.0)
+        self.quiet_from = max((f.over_s for f in schedule.faults), default=0.0)
         self.ticks_at = float("inf")
         self.checkpoint: tuple[int, int] = (0, 0)
         self.restored: dict[int, tuple[int, int]] = {}
-        self.first_update: dict[tuple[int, int], int] = {}
-        self.newest_applied = (-1, -1)
-        self.canonical: dict[int, list[tuple[int, int]]] = {}
-        self.num_applied = 0
+        self.rules = Rules()
         self.touched: set[int] = set()
-        self.unhurried = all(f.kind not in ("slow", "controller") for f in schedule.faults)
-        self.peaceful = all(fault.kind in PEACEFUL for fault in schedule.faults)
+        kinds = {fault.kind for fault in schedule.faults}
+        unclear = bool(kinds & {"link", "rift"}) and (schedule.silent or not schedule.blaming)
+        self.culprits_are_known = not unclear and not kinds & {"slow", "controller"}
+        self.peaceful = kinds <= PEACEFUL
         self.trace: list[str] | None = None
 
     def play(self) -> None:
@@ -177,8 +148,8 @@ class World:
             if not self._is_whole():
                 whole_at = None
             elif whole_at is None:
-                whole_at = self.num_applied
-            elif self.num_applied >= whole_at + 2 * self.wanted:
+                whole_at = self.rules.num_applied
+            elif self.rules.num_applied >= whole_at + 2 * self.wanted:
                 return
             if self.now > self.quiet_from + PATIENCE_S:
                 break
@@ -206,30 +177,57 @@ class World:
         elif fault.kind == "controller":
             self.controller = None
             self.at(until, self._restart_controller)
+            for worker in living:
+                self._cut_off(worker)
         elif living:
-            worker = living[fault.target % len(living)]
+            self._befall(fault, living[fault.target % len(living)], until)
+
+    def _befall(self, fault: Fault, worker: int, until: float) -> None:
+        """Something happens to one worker."""
+        process = self.processes[worker]
+        if fault.kind == "busy" and self.now < process.stalls_until + 4 * HEARTBEAT_S:
+            return  # it would not be seen that something was done in between
+        if fault.kind != "busy":
             self.touched.add(worker)
-            if fault.kind == "crash":
-                self._end(worker)
-            elif fault.kind == "partition":
-                self.processes[worker].cut_until = until
-            elif fault.kind == "freeze":
-                self.processes[worker].hangs_until = float("inf")
-            else:
-                self.processes[worker].hangs_until = max(until, self.processes[worker].hangs_until)
-                self.at(until, lambda: self._wake(worker))
+        if fault.kind == "crash":
+            self._end(worker)
+        elif fault.kind == "hangup":
+            self._hang_up(worker)
+        elif fault.kind == "partition":
+            process.cut_until = until
+        elif fault.kind == "freeze":
+            process.hangs_until = float("inf")
+        elif fault.kind == "hang":
+            process.hangs_until = max(until, process.hangs_until)
+            self.at(until, lambda: self._wake(worker))
+        elif fault.kind == "stuck":
+            process.stalls_until = float("inf")
+        elif fault.kind == "busy":
+            until = self.now + min(fault.lasts_s, LONGEST_BUSY_S)
+            process.stalls_until = max(until, process.stalls_until)
+            self.at(until, lambda: self._wake(worker))
+        else:
+            self._cut_link(worker, until if fault.kind == "link" else float("inf"))
+
+    def _cut_link(self, worker: int, until: float) -> None:
+        other = next((w for w, p in self.processes.items() if p.alive and w != worker), None)
+        if other is not None:
+            self.touched.add(other)
+            self.links[min(worker, other), max(worker, other)] = until
 
     def _wish(self, wanted: int) -> None:
         self.wanted = wanted
-        self._control(lambda c: self.coordinator.wish(c, wanted, self.now))
+        self._control(lambda c: self.coordinator.wish(c, wanted, self.clock.at(self.now)))
 
     def _restart_controller(self) -> None:
         if self.controller is None:
-            self.controller = self.coordinator.restarted(LIMITS, self.wanted, self.stored, self.now)
+            self.controller = self.coordinator.restarted(
+                LIMITS, self.wanted, self.schedule.least, self.stored, self.clock.at(self.now)
+            )
             for worker, process in self.processes.items():
                 if not process.alive:
                     self._tell_end(worker)
-            self._control(lambda c: self.coordinator.wish(c, self.wanted, self.now))
+            self._control(lambda c: self.coordinator.wish(c, self.wanted, self.clock.at(self.now)))
 
     def _end(self, worker: int) -> None:
         """A process ends: its peers and, later, the controller notice."""
@@ -238,6 +236,10 @@ class World:
             return
         process.alive = False
         self._leave_meetings(worker)
+        farewell = None
+        if process.member.phase == "gone":
+            farewell = self._next_status(process)
+        self.at(self.now + self._delay(), lambda: self._tell_hung_up(worker, farewell))
         self._tell_end(worker)
 
     def _kill(self, worker: int) -> None:
@@ -247,12 +249,36 @@ class World:
         if when < float("inf"):
             self.at(when, lambda: self._end(worker))
 
+    def _hang_up(self, worker: int) -> None:
+        """The connection ends on the worker's side first; one that stands still closes nothing."""
+        process = self.processes[worker]
+        if self.now < max(process.hangs_until, process.cut_until) or self.controller is None:
+            return
+        self._cut_off(worker)
+        process.silent_until = self.now + self._delay()
+        self.at(process.silent_until, lambda: self._tell_hung_up(worker))
+
+    def _cut_off(self, worker: int) -> None:
+        process = self.processes[worker]
+        if self.now < process.hangs_until:
+            process.backlog.append(lambda: self._cut_off(worker))
+            return
+        process.member = self.member.cut_off(process.member)
+        process.connected_at = self.now
+
+    def _tell_hung_up(self, worker: int, farewell: Status | None = None) -> None:
+        if self.now < self.processes[worker].cut_until:
+            return
+        if farewell is not None:
+            self._hear(farewell, self.now)
+        self._control(lambda c: self.coordinator.hung_up(c, worker, self.clock.at(self.now)))
+
     def _tell_end(self, worker: int) -> None:
         clean = self.processes[worker].member.phase == "gone"
         tell = self.coordinator.left if clean else self.coordinator.died
         self.at(
             self.now + self.rng.uniform(0.02, 1.0),
-            lambda: self._control(lambda c: tell(c, worker, self.now)),
+            lambda: self._control(lambda c: tell(c, worker, self.clock.at(self.now))),
         )
 
     def _wake(self, worker: int) -> None:
@@ -290,12 +316,10 @@ class World:
 
     def _plan_tick(self) -> None:
         assert self.controller is not None
-        deadline = self.coordinator.next_deadline_s(self.controller)
-        if deadline is None:
+        deadline_s = self.coordinator.next_deadline_s(self.controller)
+        if deadline_s is None:
             return
-        if deadline < self.now - 1e-9 and self.ticks_at > self.now:
-            deadline = self.now
-        deadline = max(deadline, self.now) + 1e-6
+        deadline = max(self.clock.when(deadline_s), self.now) + 1e-6
         if deadline < self.ticks_at or self.ticks_at <= self.now:
             self.ticks_at = deadline
             self.at(deadline, self._tick)
@@ -303,22 +327,23 @@ class World:
     def _tick(self) -> None:
         if self.now >= self.ticks_at:
             self.ticks_at = float("inf")
-        self._control(lambda c: self.coordinator.advance(c, self.now))
+        self._control(lambda c: self.coordinator.advance(c, self.clock.at(self.now)))
 
     def _start_worker(self) -> None:
         if self.now < self.shortage_until:
             return  # it never comes
         worker = len(self.processes) + 1
-        self.processes[worker] = Process(Member(worker))
+        self.processes[worker] = Process(Member(worker), self._make_clock())
         begin = self.now + self._delay()
-        self.at(
-            begin, lambda: self._control(lambda c: self.coordinator.started(c, worker, self.now))
-        )
-        self.at(begin + self.rng.uniform(*START_S), lambda: self._do(worker, self._warm(worker)))
+        self.at(begin, lambda: self._tell_started(worker))
+        self.at(begin + self.rng.uniform(*START_S), lambda: self._do(worker, self.member.warmed_up))
         self.at(begin, lambda: self._beat(worker))
 
+    def _tell_started(self, worker: int) -> None:
+        self._control(lambda c: self.coordinator.started(c, worker, self.clock.at(self.now)))
+
     def _send_announcement(self, worker: int, announcement: Announcement) -> None:
-        for _ in range(self._copies()):
+        for _ in range(self._copies(worker)):
             self.at(
                 self.now + self._delay(),
                 lambda: self._do(
@@ -327,9 +352,6 @@ class World:
             )
 
     # ---- a worker's side
-
-    def _warm(self, worker: int) -> Callable[[Member], Any]:
-        return lambda m: self.member.warmed_up(m)
 
     def _beat(self, worker: int) -> None:
         process = self.processes[worker]
@@ -341,33 +363,45 @@ class World:
 
     def _report(self, worker: int) -> None:
         process = self.processes[worker]
-        process.member, status = self.member.status(process.member, self.now)
+        status = self._next_status(process)
         if self.now < process.cut_until:
             return
-        for _ in range(self._copies()):
-            self.at(self.now + self._delay(), lambda: self._hear(status))
+        sent_at = self.now
+        for _ in range(self._copies(worker)):
+            self.at(self.now + self._delay(), lambda: self._hear(status, sent_at))
 
-    def _hear(self, status: Status) -> None:
-        if self.controller is None or self.now < self.processes[status.worker].cut_until:
+    def _next_status(self, process: Process) -> Status:
+        now_s = process.clock.at(self.now)
+        process.member, status = self.member.status(
+            process.member, now_s, process.progress, waits=process.waits
+        )
+        return status
+
+    def _hear(self, status: Status, sent_at: float) -> None:
+        process = self.processes[status.worker]
+        if self.controller is None or self.now < max(process.cut_until, process.silent_until):
             return
         before = self.controller
-        (self.controller, actions), reply = self.coordinator.reported(before, status, self.now)
+        now_s = self.clock.at(self.now)
+        (self.controller, actions), reply = self.coordinator.reported(before, status, now_s)
         self._carry_out(actions)
-        for _ in range(self._copies()):
-            self.at(self.now + self._delay(), lambda: self._answer(status.worker, reply))
+        for _ in range(self._copies(status.worker)):
+            self.at(self.now + self._delay(), lambda: self._answer(status.worker, reply, sent_at))
 
-    def _answer(self, worker: int, reply: Reply) -> None:
+    def _answer(self, worker: int, reply: Reply, sent_at: float) -> None:
+        if sent_at < self.processes[worker].connected_at:
+            return  # the connection that it came over has ended
         self._do(worker, lambda m: self.member.replied(m, reply, LIMITS.lease_s), controller=True)
         process = self.processes[worker]
-        if process.alive and process.unapplied is not None and self.now >= process.hangs_until:
+        if process.alive and process.unapplied is not None and not self._is_held_up(process):
             self._apply(worker, *process.unapplied)
 
     def _do(self, worker: int, step: Callable[[Member], Any], *, controller: bool = False) -> None:
         process = self.processes[worker]
         if not process.alive or (controller and self.now < process.cut_until):
             return
-        if self.now < process.hangs_until:
-            process.backlog.append(lambda: self._do(worker, step))
+        if self.now < process.hangs_until if controller else self._is_held_up(process):
+            process.backlog.append(lambda: self._do(worker, step, controller=controller))
             return
         before = process.member.phase, process.member.generation
         process.member, actions = step(process.member)
@@ -380,43 +414,62 @@ class World:
     def _act(self, worker: int, action: Any) -> None:
         process = self.processes[worker]
         if isinstance(action, Form):
-            process.unapplied = None
-            members = action.announcement.members
-            generation = action.announcement.generation
-            self._arrive(worker, generation, "form", members, process.member.holding)
+            self._form(worker, action)
         elif isinstance(action, Transfer):
-            members = process.member.announced.members
             mine = (process.member.holding, process.history)
-            self._arrive(worker, action.generation, f"transfer {action.source}", members, mine)
+            self._arrive(worker, action.generation, f"transfer {action.source}", mine)
         elif isinstance(action, Restore):
-            members = process.member.announced.members
-            self._arrive(worker, action.generation, "restore", members, None)
+            self._arrive(worker, action.generation, "restore", None)
         elif isinstance(action, Abort):
             process.unapplied = None
+            process.waits = False
             self._leave_meetings(worker, action.generation)
         elif isinstance(action, Train):
             self._compute(worker, action.generation)
         elif isinstance(action, Exit):
-            self._report(worker)
             self._end(worker)
+
+    def _form(self, worker: int, form: Form) -> None:
+        """The main thread takes it up, if it is not out of date by then."""
+        process, announcement = self.processes[worker], form.announcement
+        if process.member.generation != announcement.generation or not process.alive:
+            return
+        if self._is_held_up(process):
+            process.backlog.append(lambda: self._form(worker, form))
+            return
+        process.unapplied = None
+        process.progress += 1
+        self.groups[announcement.generation] = announcement.members
+        self._arrive(worker, announcement.generation, "form", process.member.holding)
 
     # ---- collectives
 
-    def _arrive(
-        self, worker: int, generation: int, kind: str, members: tuple[int, ...], brings: Any
-    ) -> None:
+    def _arrive(self, worker: int, generation: int, kind: str, brings: Any) -> None:
+        process, members = self.processes[worker], self.groups[generation]
+        process.waits = True
         meeting = self.meetings.setdefault((generation, kind), Meeting(members))
         meeting.arrived[worker] = brings
-        ended = self.ended.get(generation, set())
+        ended = self.ended.get(generation, ())
         if any(m in ended or not self.processes[m].alive for m in members):
             self._fail_later(worker, generation)
         elif len(meeting.arrived) == len(members):
-            meeting.over = True
-            for one in members:
-                self.at(
-                    self.now + self._delay(),
-                    lambda one=one: self._get_through(one, generation, kind, meeting),
-                )
+            self._meet(generation, kind, meeting)
+
+    def _meet(self, generation: int, kind: str, meeting: Meeting) -> None:
+        """All have arrived: they get through, unless two of them do not reach each other."""
+        for (one, other), until in self.links.items():
+            if self.now < until and one in meeting.members and other in meeting.members:
+                if not self.schedule.silent:
+                    blaming = self.schedule.blaming
+                    self._fail_later(one, generation, other if blaming else None)
+                    self._fail_later(other, generation, one if blaming else None)
+                return
+        del self.meetings[generation, kind]
+        for one in meeting.members:
+            self.at(
+                self.now + self._delay(),
+                lambda one=one: self._get_through(one, generation, kind, meeting),
+            )
 
     def _get_through(self, worker: int, generation: int, kind: str, meeting: Meeting) -> None:
         """A collective in which all arrived ends well, unless a process has died meanwhile."""
@@ -424,66 +477,59 @@ class World:
             self._fail_later(worker, generation)
             return
         process = self.processes[worker]
-        if self.now < process.hangs_until:
+        if self._is_held_up(process):
+            process.waits = False
             process.backlog.append(lambda: self._get_through(worker, generation, kind, meeting))
             return
+        member = process.member
+        if member.generation != generation or member.phase not in ("forming", "training"):
+            return
+        process.waits = False
+        process.progress += 1
         if kind == "form":
             holdings = dict(meeting.arrived)
             self._do(worker, lambda m: self.member.formed(m, generation, holdings))
         elif kind == "restore":
-            history = self.restored.setdefault(generation, self.checkpoint)
-            self._settle(worker, generation, history)
+            self._settle(worker, self.restored.setdefault(generation, self.checkpoint))
         elif kind.startswith("transfer"):
             _, history = meeting.arrived[int(kind.split()[1])]
-            self._settle(worker, generation, history)
+            self._settle(worker, history)
         elif process.alive:
             self._apply(worker, generation, any(meeting.arrived.values()))
 
-    def _settle(self, worker: int, generation: int, history: tuple[int, int]) -> None:
+    def _settle(self, worker: int, history: History) -> None:
         process = self.processes[worker]
-        if process.member.phase != "forming" or process.member.generation != generation:
+        member = process.member
+        if member.phase != "forming":
             return
-        announcement = process.member.announced
-        held = process.member.holding
-        kept = held is None or held.lineage != announcement.lineage or held.update <= history[0]
-        if not kept:
-            raise RuleBrokenError(
-                f"generation {generation} begins at update {history[0]}, but worker {worker}, a "
-                f"member, had applied {held.update}"
-            )
+        self.rules.begins(member, history)
         process.history = history
-        lineage = announcement.lineage
-        canonical = self.canonical.setdefault(generation, [history])
-        if canonical[0] != history:
-            raise RuleBrokenError(f"generation {generation} begins with different states")
-        holding = Holding(lineage, history[0])
-        self._do(worker, lambda m: self.member.settled(m, generation, holding))
+        holding = Holding(member.announced.lineage, history[0])
+        self._do(worker, lambda m: self.member.settled(m, member.generation, holding))
 
     def _leave_meetings(self, worker: int, generation: int | None = None) -> None:
         """Whoever waits for ``worker`` in a collective gets an error."""
-        for (number, _), meeting in list(self.meetings.items()):
-            if worker not in meeting.members or generation not in (None, number):
-                continue
-            self.ended.setdefault(number, set()).add(worker)
-            if not meeting.over:
-                for other in list(meeting.arrived):
+        for (number, _), meeting in self.meetings.items():
+            if generation in (None, number) and worker in meeting.members:
+                for other in meeting.arrived:
                     if other != worker:
                         self._fail_later(other, number)
         if generation is not None:
             self.ended.setdefault(generation, set()).add(worker)
 
-    def _fail_later(self, worker: int, generation: int) -> None:
+    def _fail_later(self, worker: int, generation: int, blames: int | None = None) -> None:
         self.at(
             self.now + self.rng.uniform(0.04, 0.15),
-            lambda: self._do(worker, lambda m: self._failed(worker, m, generation)),
+            lambda: self._do(worker, lambda m: self._failed(worker, m, generation, blames)),
         )
 
-    def _failed(self, worker: int, member: Member, generation: int) -> Any:
-        before = member
-        member, actions = self.member.failed(member, generation)
+    def _failed(self, worker: int, member: Member, generation: int, blames: int | None) -> Any:
+        before, process = member, self.processes[worker]
+        member, actions = self.member.failed(member, generation, blames)
         if member is not before:
             self._leave_meetings(worker, generation)
-            self.processes[worker].unapplied = None
+            process.unapplied = None
+            process.waits = False
         return member, actions
 
     # ---- training
@@ -495,35 +541,28 @@ class World:
 
     def _contribute(self, worker: int, generation: int) -> None:
         process = self.processes[worker]
-        if self.now < process.hangs_until:
+        if self._is_held_up(process):
             process.backlog.append(lambda: self._contribute(worker, generation))
             return
         member = process.member
         if not process.alive or (member.phase, member.generation) != ("training", generation):
             return
+        process.progress += 1
         # What it does not know yet the ranks tell each other: any newer announcement counts.
         newer = member.announced.generation > generation
-        members = process.group = self._members_of(generation, member)
-        kind = f"update {process.history[0]}"
-        self._arrive(worker, generation, kind, members, newer)
-
-    def _members_of(self, generation: int, member: Member) -> tuple[int, ...]:
-        return self.meetings[(generation, "form")].members
+        self._arrive(worker, generation, f"update {process.history[0]}", newer)
 
     def _apply(self, worker: int, generation: int, newer: bool) -> None:
         process = self.processes[worker]
         member = process.member
         if (member.phase, member.generation) != ("training", generation):
             return
-        if not self.member.may_apply(member, generation, self.now):
+        if not self.member.may_apply(member, generation, process.clock.at(self.now)):
             process.unapplied = (generation, newer)  # until the coordinator is heard again
             return
         process.unapplied = None
-        length, chain = process.history
         lineage = member.holding.lineage
-        self._check_order(lineage, generation, length)
-        process.history = (length + 1, hash((chain, lineage, generation, length)))
-        self._check_same(generation, process.history)
+        process.history = self.rules.applies(lineage, generation, process.history)
         self._do(worker, lambda m: self.member.at_boundary(m, generation, newer=newer))
         if process.member.holding.update != process.history[0]:
             raise RuleBrokenError("a member miscounts its updates")
@@ -533,41 +572,21 @@ class World:
 
     def _save(self, process: Process, lineage: int, generation: int) -> None:
         """Rank 0 writes a checkpoint; one of a lineage that was replaced is refused."""
-        first = self._members_of(generation, process.member)[0] == process.member.worker
+        first = self.groups[generation][0] == process.member.worker
         current = self.stored is not None and self.stored.lineage == lineage
         if first and current and process.history[0] % CHECKPOINT_EVERY == 0:
             self.checkpoint = process.history
 
     # ---- rules
 
-    def _check_order(self, lineage: int, generation: int, update: int) -> None:
-        """Once a newer generation has applied an update, no older one applies it or a later one."""
-        self.num_applied += 1
-        mine = (lineage, generation)
-        for (their_lineage, theirs), first in self.first_update.items():
-            if (their_lineage, theirs) > mine and (their_lineage > lineage or update >= first):
-                raise RuleBrokenError(
-                    f"generation {generation} applied update {update} after generation {theirs} "
-                    f"had applied update {first}"
-                )
-        self.first_update.setdefault(mine, update)
-
-    def _check_same(self, generation: int, history: tuple[int, int]) -> None:
-        """All members of a generation apply the same updates, each once, in one order."""
-        canonical = self.canonical[generation]
-        index = history[0] - canonical[0][0]
-        if index == len(canonical):
-            canonical.append(history)
-        elif not 0 < index < len(canonical) or canonical[index] != history:
-            raise RuleBrokenError(f"members of generation {generation} have different histories")
-
     def _check_kill(self, worker: int) -> None:
         """Nobody who works and is heard is ended: a fault of one costs the others no process."""
-        member = self.processes[worker].member
+        process = self.processes[worker]
         if (
-            self.unhurried
+            self.culprits_are_known
+            and process.alive
             and worker not in self.touched
-            and member.phase not in ("warming", "ready", "gone")
+            and process.member.phase not in ("warming", "ready", "gone")
         ):
             raise RuleBrokenError(f"worker {worker} is well, but is ended")
 
@@ -581,7 +600,7 @@ class World:
         members = self.stored.members
         if sorted(living) != sorted(members):
             return False
-        if len(members) != self.wanted and not self.controller.given_up:
+        if len(members) != self.wanted and self.controller.retry_s is None:
             return False
         return all(
             self.processes[m].member.phase == "training"
@@ -591,13 +610,25 @@ class World:
 
     # ---- odds and ends
 
+    def _make_clock(self) -> Clock:
+        drift = self.schedule.drift
+        return Clock(self.rng.choice((1 - drift, 1.0, 1 + drift)), self.rng.uniform(0, 1000))
+
+    def _is_held_up(self, process: Process) -> bool:
+        """Whether its main thread does nothing, or even the whole process."""
+        return self.now < process.hangs_until or self.now < process.stalls_until
+
     def _delay(self) -> float:
         longest = 1.0 if self.now < self.slow_until else DELAY_S[1]
         return self.rng.uniform(DELAY_S[0], longest)
 
-    def _copies(self) -> int:
+    def _copies(self, worker: int) -> int:
+        process = self.processes[worker]
         if self.now < self.quiet_from and self.rng.random() < self.schedule.loss:
-            return 0
+            process.num_unheard += 1
+            if process.num_unheard <= MOST_LOST:
+                return 0
+        process.num_unheard = 0
         return 2 if self.rng.random() < self.schedule.doubling else 1
 
     def _log(self, text: str) -> None:
@@ -625,26 +656,3 @@ def broken_rule(
     except RuleBrokenError as broken:
         return str(broken)
     return None
-
-
-def shrink(schedule: Schedule, fails: Callable[[Schedule], bool]) -> Schedule:
-    """Leave out of a failing schedule whatever is not needed for it to fail."""
-    smaller = True
-    while smaller:
-        smaller = False
-        candidates = [
-            replace(schedule, faults=schedule.faults[:i] + schedule.faults[i + 1 :])
-            for i in range(len(schedule.faults))
-        ]
-        candidates += [
-            replace(schedule, **{name: 0.0})
-            for name in ("loss", "doubling")
-            if getattr(schedule, name)
-        ]
-        if schedule.wanted > 1:
-            candidates.append(replace(schedule, wanted=schedule.wanted - 1))
-        for candidate in candidates:
-            if fails(candidate):
-                schedule, smaller = candidate, True
-                break
-    return schedule

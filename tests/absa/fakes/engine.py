@@ -209,6 +209,10 @@ class ThreadRank:
     world_size: int
     meeting: _Meeting
     sizes: list[int]
+    superseded: bool = False
+
+    def ensure_current(self) -> None:
+        """This group never ends."""
 
     def start_sum(self, tensor: Tensor) -> _Done:
         self.sizes.append(tensor.numel())

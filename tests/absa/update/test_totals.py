@@ -18,12 +18,12 @@ def test_an_update_begins_at_zero_with_its_flags_up():
     totals = Totals(2, torch.float32, torch.device("cpu"))
     totals.scalars.fill_(7)
     totals.begin(Flags(checkpoint=True))
-    assert totals.scalars.tolist() == [0, 0, 0, 1, 0]
+    assert totals.scalars.tolist() == [0, 0, 0, 1, 0, 0]
 
 
 def test_a_flag_is_up_if_any_rank_raised_it():
     for raised in (1.0, 3.0):
-        found = result([8.0, 4.0, 0.0, raised, 0.0, 0.5], 4)
+        found = result([8.0, 4.0, 0.0, raised, 0.0, 0.0, 0.5], 4)
         assert found.flags == Flags(checkpoint=True)
         assert (found.loss, found.applied) == (2.0, True)
 

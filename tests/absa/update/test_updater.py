@@ -93,7 +93,10 @@ def test_a_reducer_that_is_no_longer_needed_is_freed():
 class Pair:
     """Rank 0 of two; the other one adds nothing, or is lost."""
 
-    rank, world_size = 0, 2
+    rank, world_size, superseded = 0, 2, False
+
+    def ensure_current(self):
+        pass
 
     def __init__(self, lost_after=None):
         self.left = lost_after

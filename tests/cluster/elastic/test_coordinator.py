@@ -12,6 +12,7 @@ from cluster.elastic.coordinator import (
     Start,
     advance,
     died,
+    hung_up,
     left,
     next_deadline_s,
     reported,
@@ -21,7 +22,16 @@ from cluster.elastic.coordinator import (
 )
 from cluster.elastic.messages import Announcement, Phase, Status
 
-LIMITS = Limits(lease_s=2, margin_s=0.5, start_s=10, gather_s=1, form_s=5, suspect_s=0.5)
+LIMITS = Limits(
+    lease_s=2,
+    margin_s=0.5,
+    start_s=10,
+    gather_s=1,
+    form_s=5,
+    suspect_s=0.5,
+    stall_s=20,
+    retry_s=30,
+)
 
 
 def report(
@@ -32,8 +42,11 @@ def report(
     now_s: float,
     lineage: int | None = None,
     sequence: int = 0,
+    **more: Any,
 ) -> tuple[Coordinator, tuple[Any, ...]]:
-    status = Status(worker, sequence or int(now_s * 1000), now_s, phase, generation, lineage, 3)
+    more = {"update": 3, **more}
+    sequence = sequence or int(now_s * 1000)
+    status = Status(worker, sequence, now_s, phase, generation, lineage, **more)
     return reported(state, status, now_s)[0]
 
 
@@ -106,6 +119,25 @@ def test_when_nobody_has_the_state_a_new_lineage_restores_it() -> None:
     assert published(actions) == [Announcement(1, 1, (2,), restores=True, breaks=True)]
 
 
+def test_survivors_of_one_that_hangs_up_go_on_at_once_and_it_is_ended() -> None:
+    _, actions = hung_up(group(2), 1, 3.0)
+    assert published(actions) == [Announcement(1, 0, (2,), restores=False, breaks=True)]
+    assert Kill(1) in actions
+    assert Start(1) in actions
+
+
+def test_one_that_said_farewell_and_hangs_up_is_no_loss() -> None:
+    state, _ = wish(group(2), 1, 3.0)
+    state, _ = report(state, 2, "gone", 0, 3.1, lineage=0)
+    assert hung_up(state, 2, 3.2) == (state, ())
+
+
+def test_what_one_that_hung_up_still_says_brings_it_its_dismissal() -> None:
+    state, _ = hung_up(group(2), 1, 3.0)
+    _, reply = reported(state, Status(1, 9000, 3.1, "training", 0, 0, 3), 3.1)
+    assert reply.dismissed
+
+
 def test_a_silent_member_is_ended_after_its_lease() -> None:
     state = group(2)
     state, _ = report(state, 1, "training", 0, 4.0, lineage=0)
@@ -149,8 +181,7 @@ def test_newcomers_that_never_come_are_given_up_with_a_reason() -> None:
     state, actions = advance(state, 13.0)
     notes = [action.text for action in actions if isinstance(action, Note)]
     assert notes == [
-        "2 of 3 wanted workers did not come within 10 s; "
-        "training goes on without them until another number is wanted"
+        "2 of 3 wanted workers did not come within 10 s; they are asked for again in 30 s"
     ]
     assert Start(2) not in advance(state, 14.0)[1]
     assert Start(1) in wish(state, 2, 14.0)[1]
@@ -169,7 +200,7 @@ def test_a_status_that_was_overtaken_means_nothing() -> None:
 
 
 def test_a_stranger_is_dismissed_and_a_newcomer_of_a_lost_coordinator_is_not() -> None:
-    state = restarted(LIMITS, 2, Announcement(4, 0, (1,), restores=False, breaks=False), 10.0)
+    state = restarted(LIMITS, 2, 1, Announcement(4, 0, (1,), restores=False, breaks=False), 10.0)
     _, reply = reported(state, Status(9, 1, 10.1, "training", 3, 0, 5), 10.1)
     assert reply.dismissed
     (state, _), reply = reported(state, Status(8, 1, 10.1, "ready", -1, None, 0), 10.1)
@@ -179,7 +210,7 @@ def test_a_stranger_is_dismissed_and_a_newcomer_of_a_lost_coordinator_is_not() -
 
 def test_a_coordinator_that_follows_another_never_uses_a_number_again() -> None:
     newest = Announcement(4, 0, (1, 2), restores=False, breaks=False)
-    state = restarted(LIMITS, 2, newest, 10.0)
+    state = restarted(LIMITS, 2, 1, newest, 10.0)
     state, _ = report(state, 1, "training", 4, 10.1, lineage=0)
     _, actions = died(state, 2, 10.2)
     assert [a.generation for a in published(actions)] == [5]
@@ -187,7 +218,7 @@ def test_a_coordinator_that_follows_another_never_uses_a_number_again() -> None:
 
 def test_after_a_restart_a_death_does_not_make_it_forget_who_has_the_state() -> None:
     announcement = Announcement(4, 0, (1, 2, 3), restores=False, breaks=False)
-    state = restarted(LIMITS, 3, announcement, 10.0)
+    state = restarted(LIMITS, 3, 1, announcement, 10.0)
     state, actions = died(state, 3, 10.1)
     assert published(actions) == []
     state, actions = report(state, 1, "waiting", 4, 10.2, lineage=0)
@@ -201,7 +232,7 @@ def test_after_a_restart_a_death_does_not_make_it_forget_who_has_the_state() -> 
 
 def test_after_a_restart_who_says_nothing_is_not_waited_for_without_end() -> None:
     announcement = Announcement(4, 0, (1, 2), restores=False, breaks=False)
-    state = restarted(LIMITS, 2, announcement, 10.0)
+    state = restarted(LIMITS, 2, 1, announcement, 10.0)
     state, _ = report(state, 1, "training", 4, 12.4, lineage=0)
     assert next_deadline_s(state) == 12.5
     _, actions = advance(state, 12.5)

@@ -9,6 +9,7 @@ from cluster.elastic.member import (
     Transfer,
     announced,
     at_boundary,
+    cut_off,
     failed,
     formed,
     may_apply,
@@ -73,6 +74,20 @@ def test_an_error_counts_once_and_only_in_its_own_generation() -> None:
     assert failed(member, 3) == (member, ())
 
 
+def test_a_member_says_whom_it_did_not_reach_until_it_forms_the_next_generation() -> None:
+    member, _ = failed(training(), 0, blames=2)
+    assert status(member, 1.0, 0, waits=False)[1].blames == 2
+    member, _ = announced(member, announcement(1, 1, 2, breaks=True))
+    assert status(member, 1.0, 0, waits=False)[1].blames is None
+
+
+def test_the_first_rank_may_leave_and_its_peers_take_their_places() -> None:
+    leaver, _ = announced(training(1), announcement(1, 2, 3))
+    assert at_boundary(leaver, 0, newer=True)[1] == (Exit("left"),)
+    stayer, _ = announced(training(2), announcement(1, 2, 3))
+    assert at_boundary(stayer, 0, newer=True)[1] == (Form(announcement(1, 2, 3)),)
+
+
 def test_the_member_furthest_ahead_is_the_source() -> None:
     member, _ = announced(Member(1, "ready"), announcement(1, 1, 2, 3))
     holdings = {1: None, 2: Holding(0, 6), 3: Holding(0, 7)}
@@ -110,6 +125,14 @@ def test_an_update_is_applied_only_under_a_lease_counted_from_when_it_was_asked_
     assert may_apply(late, 0, now_s=11.9)
 
 
+def test_a_member_that_is_cut_off_applies_nothing_until_it_is_answered_again() -> None:
+    member, _ = replied(training(), Reply(10.0, None, dismissed=False), lease_s=2.0)
+    member = cut_off(member)
+    assert not may_apply(member, 0, now_s=10.1)
+    member, _ = replied(member, Reply(10.2, None, dismissed=False), lease_s=2.0)
+    assert may_apply(member, 0, now_s=10.3)
+
+
 def test_a_dismissed_member_ends_and_stays_ended() -> None:
     member, actions = replied(training(), Reply(0.0, None, dismissed=True), lease_s=2.0)
     assert (member.phase, actions) == ("gone", (Exit("dismissed"),))
@@ -117,9 +140,10 @@ def test_a_dismissed_member_ends_and_stays_ended() -> None:
 
 
 def test_statuses_are_numbered_and_tell_what_is_held() -> None:
-    member, first = status(training(update=7), 1.0)
-    _, second = status(member, 2.0)
+    member, first = status(training(update=7), 1.0, 40, waits=False)
+    _, second = status(member, 2.0, 41, waits=True)
     assert (first.sequence, second.sequence) == (1, 2)
     assert (first.lineage, first.update, first.generation) == (0, 7, 0)
-    _, empty = status(Member(4), 0.0)
+    assert (first.progress, first.waits, second.progress, second.waits) == (40, False, 41, True)
+    _, empty = status(Member(4), 0.0, 0, waits=False)
     assert (empty.lineage, empty.update, empty.generation) == (None, 0, -1)

@@ -9,7 +9,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from membership_simulation import Schedule, World, broken_rule, make_schedule, shrink
+from membership_schedule import Schedule, make_schedule, shrink
+from membership_simulation import World, broken_rule
 
 from cluster.elastic import coordinator, member
 from cluster.elastic.member import Holding, Transfer

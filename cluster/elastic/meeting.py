@@ -1,0 +1,70 @@
+"""The members of a generation meet before they connect: who has what, and who sees which data."""
+
+import json
+import time
+from dataclasses import asdict, dataclass
+
+from torch._C._distributed_c10d import TCPStore
+
+from absa.errors import DataError
+from cluster.elastic.member import Holding
+from cluster.elastic.membership import Membership
+from cluster.elastic.messages import Announcement, WorkerId
+from cluster.ray_failure import LostPeerError
+
+_LOOK_S = 0.002
+"""How often to look; not `wait`, whose time-out torch reports on the standard error."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a member tells the others.
+
+    Args:
+        holding: The state it has, or None.
+        node: Where its process runs.
+        data: What it sees of the data, for comparison.
+    """
+
+    holding: Holding | None
+    node: str
+    data: list[object]
+
+
+def meet(
+    membership: Membership, announcement: Announcement, store: TCPStore, mine: Card
+) -> dict[WorkerId, Card]:
+    """Leave this member's card, wait for those of all others, and return them in order of ranks.
+
+    Raises:
+        LostPeerError: The generation is over before all have come.
+    """
+    place = f"card/{announcement.generation}"
+    store.set(f"{place}/{membership.worker}", json.dumps(asdict(mine)))
+    keys = [f"{place}/{worker}" for worker in announcement.members]
+    while not store.check(keys):
+        if membership.is_broken(announcement.generation):
+            raise LostPeerError(f"generation {announcement.generation} is over")
+        time.sleep(_LOOK_S)
+    cards = [_card(store.get(key)) for key in keys]
+    return dict(zip(announcement.members, cards, strict=True))
+
+
+def ensure_same_data(cards: dict[WorkerId, Card], source: WorkerId, mine: WorkerId) -> None:
+    """Return if this worker sees the data that the others train on.
+
+    Raises:
+        DataError: It does not: it would take other samples than they believe.
+    """
+    if cards[mine].data != cards[source].data:
+        raise DataError(
+            "this worker has training samples, evaluation samples and metrics "
+            f"{cards[mine].data}, the others {cards[source].data}; every worker must see the "
+            "same data"
+        )
+
+
+def _card(data: bytes) -> Card:
+    read = json.loads(data)
+    holding = None if read["holding"] is None else Holding(**read["holding"])
+    return Card(holding, read["node"], read["data"])

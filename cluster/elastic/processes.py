@@ -1,0 +1,234 @@
+"""A run on plain processes of this machine, without Ray: the same membership, loop and state."""
+
+import multiprocessing
+import os
+import queue
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from types import TracebackType
+from typing import Self
+
+import torch
+
+from absa.boundary import Boundary, Command
+from absa.errors import AbsaError
+from absa.events import Record
+from absa.outside import Saver
+from absa.run_folder import RunFolder
+from cluster.elastic.coordinator import Limits, Note
+from cluster.elastic.fence import Fence
+from cluster.elastic.host import Host
+from cluster.elastic.invitation import Invitation
+from cluster.elastic.membership import Membership
+from cluster.elastic.messages import Announcement
+from cluster.elastic.nobody import NoBoundary, NoSaver
+from cluster.elastic.worker import Place, Worker
+from cluster.job import Job
+from cluster.saver import FolderSaver
+
+LOOPBACK = "127.0.0.1"
+_POLL_S = 0.05
+
+
+@dataclass
+class Child:
+    """A worker process and the parent's end of the pipe to it."""
+
+    process: BaseProcess
+    line: Connection
+
+
+class WorkerFailedError(AbsaError):
+    """A worker process ended with an error of its own."""
+
+
+@dataclass
+class Processes:
+    """Starts and ends worker processes as the coordinator wants, and keeps the records of rank 0.
+
+    Args:
+        job: The resolved job.
+        folder: The run's.
+        wanted: Workers at first.
+        on_record: Called in this thread with each record of the run.
+        limits: Of the coordinator.
+        lineage: Of the run, at first.
+    """
+
+    job: Job
+    folder: RunFolder
+    wanted: int
+    on_record: Callable[[Record], None]
+    limits: Limits = field(default_factory=Limits)
+    lineage: int = 0
+
+    def __post_init__(self) -> None:
+        self.changes: list[Announcement | Note] = []
+        self.children: dict[str, Child] = {}
+        self.ended: dict[str, Child] = {}
+        self._fence = Fence()
+        self._started = 0
+        self._command: Command | None = None
+        self.host = Host(self.limits, self.wanted, LOOPBACK, self._changed, self.lineage)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for child in self.children.values():
+            child.process.kill()
+        for child in [*self.children.values(), *self.ended.values()]:
+            child.process.join()
+            child.line.close()
+        self.host.close()
+
+    def run(self) -> None:
+        """Return when the run has ended.
+
+        Raises:
+            WorkerFailedError: A worker failed for a reason that would come again.
+        """
+        while not self.step():
+            pass
+
+    def step(self) -> bool:
+        """Do what is due and wait a moment; return whether the run has ended.
+
+        Raises:
+            WorkerFailedError: A worker failed for a reason that would come again.
+        """
+        lost = [label for label, child in self.children.items() if not child.process.is_alive()]
+        for label in lost:
+            self._bury(label)
+        orders = self.host.orders([*lost, *self.ended])
+        for label in orders.end & self.children.keys():
+            self.children[label].process.kill()
+        starting = self.children.keys() - orders.workers.keys() - orders.end
+        for _ in range(orders.missing - len(starting)):
+            self._start()
+        self._listen()
+        return self.host.is_over and not self.children
+
+    def command(self, command: Command) -> None:
+        """Leave a command for rank 0; one that no rank 0 has carried out goes to the next."""
+        self._command = command
+        for child in self.children.values():
+            _send(child.line, command)
+
+    def _start(self) -> None:
+        label = f"process-{self._started}"
+        self._started += 1
+        mine, theirs = multiprocessing.Pipe()
+        context = multiprocessing.get_context("spawn")
+        arguments = (self.job, self.folder, self.host.invitation, label, theirs)
+        process = context.Process(target=_work, args=arguments, name=label, daemon=True)
+        process.start()
+        theirs.close()
+        self.children[label] = Child(process, mine)
+
+    def _bury(self, label: str) -> None:
+        child = self.children.pop(label)
+        self.ended[label] = child
+        self._drain(child)
+
+    def _listen(self) -> None:
+        lines = {child.line: child for child in self.children.values()}
+        for line in wait(list(lines), _POLL_S):
+            self._drain(lines[line])  # type: ignore[index]
+
+    def _drain(self, child: Child) -> None:
+        try:
+            while child.line.poll():
+                self._hear(child.line.recv())
+        except (EOFError, OSError):
+            child.process.join(_POLL_S)
+
+    def _hear(self, said: tuple[tuple[int, int], Record] | WorkerFailedError) -> None:
+        if isinstance(said, WorkerFailedError):
+            raise said
+        (lineage, generation), record = said
+        if self._fence.admits(lineage, generation):
+            self.on_record(record)
+
+    def _changed(self, change: Announcement | Note) -> None:
+        self.changes.append(change)
+
+
+class _Around:
+    """What a worker finds around itself: a pipe to its parent."""
+
+    node = socket.gethostname()
+
+    def __init__(self, job: Job, folder: RunFolder, line: Connection) -> None:
+        self._job, self._folder, self._line = job, folder, line
+        self._boundary: _ParentLine | None = None
+        self._saver: FolderSaver | None = None
+
+    def enter(self, place: Place) -> tuple[Boundary, Saver]:
+        """Take a place; rank 0 talks to the parent and saves."""
+        if place.rank != 0:
+            return NoBoundary(), NoSaver()
+        if self._boundary is None or self._saver is None:
+            self._boundary = _ParentLine(self._line)
+            self._saver = FolderSaver(self._folder, self._job, self._boundary.record, rank=0)
+        self._boundary.number = (place.lineage, place.generation)
+        return self._boundary, self._saver
+
+    def flush(self) -> None:
+        """Return at once: nothing is held back."""
+
+
+class _ParentLine:
+    """A `Boundary` whose other end is the parent process."""
+
+    def __init__(self, line: Connection) -> None:
+        self._line = line
+        self._turn = threading.Lock()
+        self.number = (-1, -1)
+        self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
+
+    def record(self, record: Record) -> None:
+        """Send it at once."""
+        with self._turn:
+            self._line.send((self.number, record))
+
+    def waiting(self) -> bool:
+        """Whether the parent has said something."""
+        return self._line.poll()
+
+    def take(self) -> Command:
+        """Return what the parent has said."""
+        command = self._line.recv()
+        assert isinstance(command, Command)
+        return command
+
+
+def _send(line: Connection, command: Command) -> None:
+    try:
+        line.send(command)
+    except OSError:
+        time.sleep(0)  # it has just ended
+
+
+def _work(
+    job: Job, folder: RunFolder, invitation: Invitation, label: str, line: Connection
+) -> None:
+    """Be a worker process."""
+    torch.set_num_threads(job.workers.threads or 1)
+    membership = Membership(invitation, label, LOOPBACK)
+    around = _Around(job, folder, line)
+    try:
+        Worker(job, folder, membership, torch.device("cpu"), around).run()
+    except Exception as error:
+        line.send(WorkerFailedError(f"{label} (process {os.getpid()}): {error}"))
+        raise

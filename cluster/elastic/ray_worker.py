@@ -1,0 +1,116 @@
+"""What every worker process runs inside Ray Train when workers join and leave in place."""
+
+import os
+from typing import Any
+
+import ray
+import ray.train
+import ray.train.torch
+import torch
+
+from absa.boundary import Boundary
+from absa.errors import AbsaError
+from absa.host_memory import keep_freed_memory
+from absa.outside import Saver
+from absa.run_folder import RunFolder
+from cluster.controller import Failure
+from cluster.controller_link import ControllerLink
+from cluster.elastic.arrivals import LEFT
+from cluster.elastic.membership import Membership
+from cluster.elastic.nobody import NoBoundary, NoSaver
+from cluster.elastic.ranks import ranks
+from cluster.elastic.raytrain import set_context
+from cluster.elastic.worker import Place, Worker
+from cluster.exit_code import ExitCode
+from cluster.job import Job
+from cluster.lost_peer import may_pass
+from cluster.saver import FolderSaver
+from cluster.task_error import tell
+from cluster.threads import num_threads
+
+
+def train_elastic(config: dict[str, Any]) -> str | None:
+    """Train in every generation that this worker is a member of.
+
+    Args:
+        config: ``job`` (resolved), ``folder`` (the run's), ``controller`` (its actor) and
+            ``invitation`` (to the group).
+
+    Returns:
+        `LEFT` if the run goes on without this worker.
+    """
+    job, controller = config["job"], config["controller"]
+    context = ray.get_runtime_context()
+    ip = ray.util.get_node_ip_address()
+    membership = Membership(config["invitation"], context.get_actor_id(), ip)
+    surroundings = RaySurroundings(job, config["folder"], controller, context.get_node_id())
+    try:
+        torch.set_num_threads(num_threads(job, _room_here(job)))
+        keep_freed_memory()
+        device = ray.train.torch.get_device()
+        worker = Worker(job, config["folder"], membership, device, surroundings)
+        outcome = worker.run()
+        surroundings.close()
+    except Exception as error:
+        if not may_pass(error):
+            # Ray Train would start the group again, and it would fail in the same way.
+            failure = _as_failure(error, membership.worker)
+            ray.get(controller.fail.remote(failure, surroundings.lineage))
+        raise
+    return LEFT if outcome is None else None
+
+
+class RaySurroundings:
+    """What a worker finds around itself inside Ray Train.
+
+    Args:
+        job: The resolved job.
+        folder: The run's.
+        controller: The run's controller actor.
+        node: The id of the node that this process runs on.
+    """
+
+    def __init__(self, job: Job, folder: RunFolder, controller: Any, node: str) -> None:
+        self.node = node
+        self.lineage: int | None = None
+        self._job, self._folder, self._controller = job, folder, controller
+        self._link: ControllerLink | None = None
+        self._saver: FolderSaver | None = None
+
+    def enter(self, place: Place) -> tuple[Boundary, Saver]:
+        """Take a place; rank 0 talks to the controller and saves."""
+        mine = ranks(place.nodes)[place.rank]
+        set_context(
+            mine.rank, mine.world_size, mine.local_rank, mine.local_world_size, mine.node_rank
+        )
+        self.lineage = place.lineage
+        if place.rank != 0:
+            return NoBoundary(), NoSaver()
+        if self._link is None or self._saver is None:
+            self._link = ControllerLink(self._controller, place.lineage, place.generation)
+            self._saver = FolderSaver(self._folder, self._job, self._link.record, rank=0)
+        self._link.lineage, self._link.generation = place.lineage, place.generation
+        return self._link, self._saver
+
+    def flush(self) -> None:
+        """Return once the controller has every record."""
+        if self._link is not None:
+            self._link.flush()
+
+    def close(self) -> None:
+        """Return once everything is written and the controller knows of it."""
+        if self._saver is not None:
+            self._saver.__exit__(None, None, None)
+        if self._link is not None:
+            self._link.close()
+
+
+def _room_here(job: Job) -> int:
+    """Return how many workers this machine has room for: others may come, and take their share."""
+    return max(int((os.cpu_count() or 1) / job.workers.cpus), 1)
+
+
+def _as_failure(error: Exception, worker: int) -> Failure:
+    if isinstance(error, AbsaError):
+        return Failure(str(error), error.exit_code)
+    return Failure(f"worker {worker}: {tell(error)}", int(ExitCode.TRAINING_FAILED))

@@ -1,0 +1,470 @@
+"""Workers join and leave inside Ray Train; nothing else touches its private members.
+
+Ray Train stays in charge of the run: it starts the first workers, polls them, keeps its record of
+checkpoints, and starts the group again when all of it is lost. At each of its polls our worker
+group asks the controller what should become of the worker processes (`Orders`), does it, and makes
+Ray's picture of the group true. Training never waits for a poll.
+
+Ray's watcher for node notices is off (RAY_TRAIN_ENABLE_PREEMPTION_WATCHER): it would start the
+whole group again. A notice is a planned shrink, and comes as a wish to the controller.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import ray
+import ray.exceptions as lost
+from ray.train import Checkpoint, Result
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.torch.config import _set_torch_distributed_env_vars, _TorchBackend
+from ray.train.v2._internal import constants
+from ray.train.v2._internal.callbacks.state_manager import StateManagerCallback
+from ray.train.v2._internal.exceptions import (
+    WorkerHealthCheckFailedError,
+    WorkerHealthCheckTimeoutError,
+)
+from ray.train.v2._internal.execution.callback import WorkerGroupCallback
+from ray.train.v2._internal.execution.checkpoint.checkpoint_manager import CheckpointManager
+from ray.train.v2._internal.execution.checkpoint.report_handler import ReportCallbackHandler
+from ray.train.v2._internal.execution.context import DistributedContext, get_train_context
+from ray.train.v2._internal.execution.controller import TrainController
+from ray.train.v2._internal.execution.scaling_policy.fixed import FixedScalingPolicy
+from ray.train.v2._internal.execution.training_report import _TrainingReport
+from ray.train.v2._internal.execution.worker_group import WorkerGroup
+from ray.train.v2._internal.execution.worker_group.execution_group import ReplicaGroup
+from ray.train.v2._internal.execution.worker_group.placement_group_handle import (
+    DefaultPlacementGroupHandle,
+)
+from ray.train.v2._internal.execution.worker_group.poll import WorkerStatus
+from ray.train.v2._internal.execution.worker_group.worker import Worker
+from ray.train.v2._internal.logging import logging as train_logging
+from ray.train.v2._internal.util import bundle_to_remote_args
+from ray.util.scheduling_strategies import (
+    NodeAffinitySchedulingStrategy,
+    PlacementGroupSchedulingStrategy,
+)
+
+from absa.errors import ResizeError
+from cluster.elastic.arrivals import (
+    LEFT,
+    Fate,
+    Process,
+    given_up,
+    goes_on,
+    is_deserted,
+    note_dialled,
+    num_needed,
+    places_in_use,
+)
+from cluster.elastic.orders import Orders
+from cluster.elastic.places import Places, give_back, release_placement_groups
+from cluster.elastic.ranks import Ranks, ranks
+from cluster.ray_saver import POINTER_FILE
+
+_LOG = logging.getLogger(__name__)
+
+
+Record = dict[str, Any]
+
+_ALONE = DistributedContext(
+    world_rank=0, world_size=1, local_rank=0, local_world_size=1, node_rank=0
+)
+"""What a newcomer is told until it joins: it warms up in a world of its own."""
+
+
+class InPlaceTrainer(TorchTrainer):  # type: ignore[misc]
+    """A `TorchTrainer` whose workers may join and leave while it runs.
+
+    The workers make their own process groups, one per generation, and never call
+    ``ray.train.report``, a barrier over a fixed number of workers: checkpoints reach Ray Train
+    through the controller. A worker's label is the id of its actor as hex.
+
+    Args:
+        train_loop_per_worker: What every worker runs; returns `cluster.elastic.arrivals.LEFT` if
+            its worker left the group, anything else if the run has ended.
+        controller: Handle of an actor with the methods ``orders(lost) -> Orders`` and
+            ``checkpoints(cursor)``, which returns all records of checkpoints after the first
+            ``cursor``: as in `absa.events`, with ``location`` and perhaps ``metrics``.
+        options: As for a `TorchTrainer`; no data sets. ``scaling_config.num_workers`` is what a
+            group starts with, also after all of it was lost.
+    """
+
+    def __init__(self, train_loop_per_worker: Any, *, controller: Any, **options: Any) -> None:
+        super().__init__(train_loop_per_worker, torch_config=_OwnGroups(), **options)
+        self._seam = _Seam(controller)
+
+    @property
+    def prefix(self) -> str:
+        """Begins the names of all placement groups of this run."""
+        return _prefix(self.train_run_context)
+
+    def _initialize_and_run_controller(self, **options: Any) -> Result:
+        options["callbacks"] = [*options["callbacks"], self._seam]
+        options["scaling_policy"] = _RequestsWhatIsUsed(self.scaling_config)
+        environment = constants.get_env_vars_to_propagate() | {
+            constants.ENABLE_PREEMPTION_WATCHER_ENV_VAR: "0",
+            "RAY_WARN_BLOCKING_GET_INSIDE_ASYNC": "0",
+        }
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        actor = (
+            ray.remote(_TrainController)
+            .options(num_cpus=0, scheduling_strategy=here, runtime_env={"env_vars": environment})
+            .remote(**options)
+        )
+        ray.get(actor.run.remote())
+        return ray.get(actor.get_result.remote())
+
+
+class _OwnGroups(TorchConfig):  # type: ignore[misc]
+    """Sets up devices and variables as Ray Train does, but no process group."""
+
+    @property
+    def backend_cls(self) -> type:
+        return _Backend
+
+
+class _Backend(_TorchBackend):  # type: ignore[misc]
+    def on_start(self, worker_group: Any, backend_config: Any) -> None:
+        worker_group.execute(_set_torch_distributed_env_vars)
+
+    def on_shutdown(self, worker_group: Any, backend_config: Any) -> None:
+        """Leave nothing to the workers: their processes end now."""
+
+
+class _RequestsWhatIsUsed(FixedScalingPolicy):  # type: ignore[misc]
+    """Keeps nodes for the workers that there are, not for those that there once were.
+
+    Newcomers need no request: their placement groups are one.
+    """
+
+    num_workers: int | None = None
+
+    def _get_num_workers_for_resource_request(self) -> int:
+        return self.num_workers or self.scaling_config.num_workers
+
+    def make_decision_for_running_worker_group(
+        self, worker_group_state: Any, worker_group_status: Any
+    ) -> Any:
+        if self.num_workers != worker_group_state.num_workers:
+            self.num_workers = worker_group_state.num_workers
+            self._send_resource_request()
+        return super().make_decision_for_running_worker_group(
+            worker_group_state, worker_group_status
+        )
+
+
+class _Seam(WorkerGroupCallback):  # type: ignore[misc]
+    """The way to our controller; it stays while worker groups come and go.
+
+    A callback only because Ray Train hands those on to every worker group.
+    """
+
+    def __init__(self, controller: Any) -> None:
+        self._controller = controller
+        self.num_reported = 0
+
+    def ask(
+        self, lost_labels: Collection[str], timeout_s: float | None
+    ) -> tuple[Orders, list[Record]] | None:
+        """Return the orders and the new checkpoints, or None if the answer is late.
+
+        Raises:
+            RayActorError: The controller is lost, and with it the run.
+        """
+        questions = [
+            self._controller.orders.remote(tuple(lost_labels)),
+            self._controller.checkpoints.remote(self.num_reported),
+        ]
+        try:
+            orders, records = ray.get(questions, timeout=timeout_s)
+        except lost.GetTimeoutError:
+            return None
+        return orders, records
+
+
+class _Unattended(ReplicaGroup):  # type: ignore[misc]
+    """A newcomer, for callbacks that want something done there: it is sent, not waited for."""
+
+    def execute(self, function: Any, *args: Any, **kwargs: Any) -> Any:
+        return self.execute_async(function, *args, **kwargs)
+
+
+class _WorkerGroup(WorkerGroup):  # type: ignore[misc]
+    """A worker group that carries out orders at each poll."""
+
+    def __init__(
+        self, train_run_context: Any, worker_group_context: Any, callbacks: Any = None
+    ) -> None:
+        super().__init__(train_run_context, worker_group_context, callbacks)
+        self._seam = self._callback(_Seam)
+        self._processes: dict[str, Process] = {}
+        self._lost_labels: set[str] = set()
+        self._places = Places(
+            _prefix(train_run_context),
+            worker_group_context.resources_per_worker,
+            worker_group_context.placement_strategy,
+            worker_group_context.label_selector,
+        )
+
+    def _start_impl(self, worker_group_state_builder: Any) -> None:
+        release_placement_groups(_prefix(self._train_run_context))  # of a group that ended badly
+        super()._start_impl(worker_group_state_builder)
+        for worker in self.get_workers():
+            place = self._shared[worker.placement_group_bundle_index]
+            self._processes[_label(worker)] = Process(worker, place)
+
+    def _create_placement_group(
+        self, scaling_config: Any, worker_group_context: Any
+    ) -> DefaultPlacementGroupHandle:
+        self._shared = self._places.share(worker_group_context.num_workers)
+        return DefaultPlacementGroupHandle(self._shared[0].group)
+
+    def _clear_state(self) -> None:
+        for process in self._processes.values():
+            _end(process)
+        self._processes.clear()
+        super()._clear_state()
+
+    def _poll_workers_and_collect_errors(self, timeout: float | None) -> list[WorkerStatus]:
+        polled = super()._poll_workers_and_collect_errors(timeout)
+        statuses = dict(zip(map(_label, self.get_workers()), polled, strict=True))
+        statuses |= self._poll_others()
+        for label, status in statuses.items():
+            if _fate(status) == "lost":
+                self._lost_labels.add(label)
+                _end(self._processes[label])
+        answer = self._seam.ask(self._lost_labels, timeout)
+        if answer is not None:
+            self._carry_out(answer[0], statuses)
+            self._register(answer[1])
+        mine = [statuses.get(_label(w), WorkerStatus(running=True)) for w in self.get_workers()]
+        return _as_shown(mine, is_current=answer is not None)
+
+    def _poll_others(self) -> dict[str, WorkerStatus]:
+        """Return how those are that are no members, as far as they have answered."""
+        members = set(map(_label, self.get_workers()))
+        others = {k: p for k, p in self._processes.items() if k not in members}
+        statuses = {}
+        for label, process in others.items():
+            process.poll = process.poll or process.worker.actor.poll_status.remote()
+            if not _is_there(process.poll):
+                continue
+            try:
+                statuses[label] = ray.get(process.poll)
+            except lost.RayError as error:
+                failure = WorkerHealthCheckFailedError("a newcomer was lost", error)
+                statuses[label] = WorkerStatus(running=False, error=failure)
+            process.poll = None
+        return statuses
+
+    def _carry_out(self, orders: Orders, statuses: dict[str, WorkerStatus]) -> None:
+        note_dialled(orders, self._processes)
+        for label in orders.end & self._processes.keys():
+            _end(self._processes[label])
+        self._follow(orders.members)
+        members = set(map(_label, self.get_workers()))
+        for label in self._processes.keys() - members:
+            if _fate(statuses.get(label)) != "runs":
+                if (error := statuses[label].error) is not None:
+                    _LOG.warning("worker %s, no member of the group, failed: %s", label, error)
+                _end(self._processes[label])
+            if self._processes[label].is_over:
+                del self._processes[label]
+        if not any(_fate(statuses.get(label)) == "runs" for label in members):
+            return  # all has ended
+        needed = num_needed(orders, self._processes.values())
+        for _ in range(needed):
+            self._start_newcomer(orders)
+        for process in given_up(-needed, self._processes, members) if needed < 0 else ():
+            _end(process)
+
+    def _start_newcomer(self, orders: Orders) -> None:
+        """Send everything that makes a worker of a process, in order, and wait for nothing."""
+        context = self._worker_group_context
+        place = self._places.take(places_in_use(orders, self._processes))
+        strategy = PlacementGroupSchedulingStrategy(place.group, place.bundle)
+        actor = (
+            ray.remote(self._worker_cls)
+            .options(
+                scheduling_strategy=strategy,
+                runtime_env=self._get_worker_runtime_env(
+                    self._train_run_context.run_config.worker_runtime_env
+                ),
+                **bundle_to_remote_args(context.resources_per_worker),
+            )
+            .remote()
+        )
+        worker = Worker(actor, None, context.resources_per_worker)
+        metadata = actor.get_metadata.remote()
+        checkpoint = self._callback(CheckpointManager).before_init_train_context([worker])
+        actor.init_train_context.remote(
+            train_run_context=self._train_run_context,
+            distributed_context=_ALONE,
+            synchronization_actor=self._worker_group_state.sync_actor,
+            storage_context=self._storage_context,
+            worker_callbacks=self._worker_callbacks_to_propagate,
+            controller_actor=ray.get_runtime_context().current_actor,
+            **{name: values[0] for name, values in checkpoint.items()},
+        )
+        newcomer = _Unattended([worker], context.resources_per_worker)
+        for callback in self._replica_group_callbacks:
+            callback.after_replica_group_start(newcomer)
+        log_path = worker.execute_async(train_logging.get_train_application_worker_log_path)
+        actor.run_train_fn.remote(context.train_fn_ref)
+        self._processes[_label(worker)] = Process(worker, place, about=(metadata, log_path))
+
+    def _follow(self, members: Sequence[str]) -> None:
+        """Make Ray's group that of the newest generation, with its order of ranks."""
+        processes = [self._processes[label] for label in members if label in self._processes]
+        workers = [process.worker for process in processes]
+        if not workers or list(map(_label, workers)) == list(map(_label, self.get_workers())):
+            return
+        if not all(map(_is_known, processes)):
+            return  # its answer is on the way: at the next poll
+        for worker, mine in zip(
+            workers, ranks([worker.metadata.node_id for worker in workers]), strict=True
+        ):
+            worker.distributed_context = _distributed_context(mine)
+        self._worker_group_state = replace(self._worker_group_state, workers=workers)
+        self._worker_group_context = replace(self._worker_group_context, num_workers=len(workers))
+        self._replica_groups = [
+            ReplicaGroup([w], w.resources, self._replica_group_callbacks) for w in workers
+        ]
+        self._worker_rank_to_replica_group_rank = {rank: rank for rank in range(len(workers))}
+        self._world_rank_to_ongoing_poll.clear()
+        self._callback(ReportCallbackHandler).after_replica_group_start(self._replica_groups[0])
+        recorder = self._callback(StateManagerCallback)
+        if recorder is not None:
+            recorder._state_manager.update_train_run_attempt_running(
+                recorder._run_id, self._worker_group_context.run_attempt_id, workers
+            )
+
+    def _register(self, records: Sequence[Record]) -> None:
+        """Make checkpoints known to Ray Train, each by a file that points to it.
+
+        Our checkpoints follow our own rules of retention: Ray Train would fail over one that it
+        knows and that is gone.
+        """
+        handler = self._callback(ReportCallbackHandler)
+        for record in records:
+            name = f"checkpoint_{self._seam.num_reported:06d}"
+            checkpoint = self._pointer(name, record["location"])
+            metrics = {"update": record["update"], "samples": record["samples"]}
+            metrics |= record.get("metrics") or {}
+            report = _TrainingReport(checkpoint=checkpoint, metrics=metrics, validation=False)
+            for callback in handler._report_callbacks:
+                callback.after_report(training_report=report, metrics=[metrics])
+            self._seam.num_reported += 1
+
+    def _pointer(self, name: str, location: str) -> Checkpoint:
+        path = self._storage_context.build_checkpoint_path_from_name(name)
+        filesystem = self._storage_context.storage_filesystem
+        filesystem.create_dir(path)
+        with filesystem.open_output_stream(f"{path}/{POINTER_FILE}") as file:
+            file.write(json.dumps({"checkpoint": location}).encode())
+        return Checkpoint(path, filesystem)
+
+    def _callback(self, kind: type) -> Any:
+        return next((each for each in self._callbacks if isinstance(each, kind)), None)
+
+
+class _TrainController(TrainController):  # type: ignore[misc]
+    worker_group_cls = _WorkerGroup
+
+
+def set_context(
+    rank: int, world_size: int, local_rank: int, local_world_size: int, node_rank: int
+) -> None:
+    """Make ``ray.train.get_context()`` and the variables of `torchrun` true in this worker.
+
+    Called in the worker's process, at each new generation.
+
+    Args:
+        rank: The worker's number in the group, below ``world_size``.
+        world_size: Workers in the group.
+        local_rank: Its number among the workers on its node, below ``local_world_size``.
+        local_world_size: Workers of the group on its node.
+        node_rank: The number of its node.
+    """
+    mine = Ranks(rank, world_size, local_rank, local_world_size, node_rank)
+    context = get_train_context()
+    context.distributed_context = _distributed_context(mine)
+    os.environ |= {name.upper(): str(number) for name, number in asdict(mine).items()}
+    for logger in (logging.getLogger("ray.train"), logging.getLogger()):
+        for filter_ in (each for handler in logger.handlers for each in handler.filters):
+            if isinstance(filter_, train_logging.TrainContextFilter):
+                filter_.__init__(context)  # it copied the ranks
+
+
+def _distributed_context(mine: Ranks) -> DistributedContext:
+    numbers = asdict(mine)
+    return DistributedContext(world_rank=numbers.pop("rank"), **numbers)
+
+
+def _prefix(run: Any) -> str:
+    return f"absa-{run.run_id}-"
+
+
+def _label(worker: Worker) -> str:
+    return str(worker.actor._actor_id.hex())
+
+
+def _is_there(answer: Any) -> bool:
+    return bool(ray.wait([answer], timeout=0)[0])
+
+
+def _is_known(process: Process) -> bool:
+    """Complete Ray's record of a newcomer; return False while its answer is on the way."""
+    if process.about is None:
+        return True
+    if not all(map(_is_there, process.about)):
+        return False
+    try:
+        process.worker.metadata, process.worker.log_file_path = ray.get(list(process.about))
+    except lost.RayError:
+        return False  # lost; the next generation will not have it
+    process.about = None
+    return True
+
+
+def _end(process: Process) -> None:
+    if not process.is_over:
+        ray.kill(process.worker.actor)
+        give_back(process.place)
+        process.is_over = True
+
+
+def _fate(status: WorkerStatus | None) -> Fate:
+    if status is None:
+        return "runs"
+    error = status.error
+    if isinstance(error, WorkerHealthCheckFailedError):
+        error = error.health_check_failure
+    if isinstance(error, lost.ActorUnavailableError):
+        return "runs"  # if it does not come back, its lease ends
+    if isinstance(error, lost.RayActorError | WorkerHealthCheckTimeoutError):
+        return "lost"
+    if error is not None:
+        return "raised"
+    if status.running:
+        return "runs"
+    return "left" if status.return_value == LEFT else "done"
+
+
+def _as_shown(statuses: list[WorkerStatus], *, is_current: bool) -> list[WorkerStatus]:
+    """Hide from Ray Train what the group survives: it would start all of it again."""
+    fates = [_fate(status) for status in statuses]
+    if "raised" in fates:
+        return statuses
+    if not is_current:  # who the members are, and the last checkpoints, come with the next poll
+        return [WorkerStatus(running=True) for _ in statuses]
+    if goes_on(fates):
+        return [s if s.error is None else WorkerStatus(running=True) for s in statuses]
+    if is_deserted(fates):
+        error = ResizeError("every worker has left the group, and none is there to go on")
+        return [replace(status, error=error) for status in statuses]
+    return statuses

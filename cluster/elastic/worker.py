@@ -1,0 +1,286 @@
+"""A worker's training thread: it does what the membership says, from warm-up to the end."""
+
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+from absa.boundary import Boundary
+from absa.collective import SingleProcess
+from absa.errors import DivergenceError
+from absa.loop import Loop, Next, Outcome
+from absa.outside import Outside, Saver
+from absa.progress import Progress
+from absa.run_folder import RunFolder
+from absa.run_state import RunState, restore
+from absa.settings import Settings
+from absa.standing import Standing, as_values
+from absa.state import StateTree
+from cluster.compose import compose, describe, model_key
+from cluster.elastic.group import ElasticGroup, connect, rehearse
+from cluster.elastic.meeting import Card, ensure_same_data, meet
+from cluster.elastic.member import Exit, Form, Holding, Restore, Train, Transfer
+from cluster.elastic.membership import Membership
+from cluster.elastic.messages import Announcement
+from cluster.elastic.nobody import NoBoundary, NoSaver
+from cluster.elastic.resize import Stopwatch, describe_resize
+from cluster.job import Job
+from cluster.placed import placed
+from cluster.ray_failure import LostPeerError
+from cluster.session import begin
+
+NOWHERE = Outside(SingleProcess(), NoBoundary(), NoSaver())
+"""What a loop is connected to before its worker has a place."""
+
+
+class Surroundings(Protocol):
+    """What a worker finds around itself: Ray Train, or nothing but other processes."""
+
+    node: str
+    """Where this process runs."""
+
+    def enter(self, place: "Place") -> tuple[Boundary, Saver]:
+        """Take a place in a new generation; return what the loop talks to from now on."""
+        ...
+
+    def flush(self) -> None:
+        """Return once everything that was recorded has arrived."""
+        ...
+
+
+@dataclass(frozen=True)
+class Place:
+    """A worker's place in a generation.
+
+    Args:
+        lineage: Of the run.
+        generation: Its number.
+        rank: In ``[0, world_size)``.
+        nodes: The node of each rank.
+    """
+
+    lineage: int
+    generation: int
+    rank: int
+    nodes: tuple[str, ...]
+
+
+class Worker:
+    """Trains one rank of every generation that it is a member of.
+
+    Args:
+        job: The resolved job.
+        folder: The run's.
+        membership: This worker's line to the coordinator.
+        device: To compute on.
+        surroundings: What is around this process.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        folder: RunFolder,
+        membership: Membership,
+        device: torch.device,
+        surroundings: Surroundings,
+    ) -> None:
+        self._job, self._folder, self._membership = job, folder, membership
+        self._device, self._surroundings = device, surroundings
+        self._store = membership.store()
+        self._group: ElasticGroup | None = None
+        self._before: Announcement | None = None
+        self._lineage: int | None = None
+        self._watch = Stopwatch()
+        self._composed = compose(job, device)
+        self._loop = self._new_loop()
+
+    def run(self) -> Outcome | None:
+        """Train to the end of the run, or until this worker leaves it.
+
+        Returns:
+            How the run ended; None if it goes on without this worker.
+
+        Raises:
+            AbsaError: The run cannot go on, or the coordinator is gone.
+        """
+        self._warm_up()
+        self._membership.warmed_up()
+        try:
+            while True:
+                match self._membership.next_action():
+                    case Form(announcement):
+                        self._unless_lost(announcement.generation, self._form, announcement)
+                    case Transfer(generation, source):
+                        self._unless_lost(generation, self._transfer, source)
+                    case Restore(generation):
+                        self._unless_lost(generation, self._restore)
+                    case Train(generation):
+                        outcome: Outcome | None = self._unless_lost(generation, self._train)
+                        if outcome is not None:
+                            self._membership.farewell()
+                            return outcome
+                    case Exit():
+                        return None
+        finally:
+            self._leave_group()
+            self._loop.close()
+            self._membership.close()
+
+    def _unless_lost(self, generation: int, do: Callable[..., Any], *arguments: Any) -> Any:
+        """Do a part of a generation; if a peer is lost on the way, its members meet again."""
+        try:
+            return do(*arguments)
+        except LostPeerError:
+            self._watch.lost()
+            self._membership.failed(generation)
+            return None
+
+    def _warm_up(self) -> None:
+        """Do once, while nobody waits, what is slow the first time."""
+        rehearse(self._membership.ip, self._device)
+        with placed(self._job, model_key(self._job)):
+            self._loop.rehearse(world_size=max(self._job.workers.max or 1, 2))
+
+    def _form(self, announcement: Announcement) -> None:
+        """Meet the other members and connect with them."""
+        self._leave_group()
+        with self._watch.phase("meeting"):
+            cards = meet(self._membership, announcement, self._store, self._card())
+            ensure_same_data(cards, announcement.members[0], self._membership.worker)
+        members = announcement.members
+        rank = members.index(self._membership.worker)
+        with self._watch.phase("group"):
+            self._group = connect(
+                self._membership, announcement.generation, rank, len(members), self._device
+            )
+        self._announcement, self._cards = announcement, cards
+        holdings = {worker: card.holding for worker, card in cards.items()}
+        self._membership.formed(announcement.generation, holdings)
+
+    def _card(self) -> Card:
+        composed = self._composed
+        data = [len(composed.replica.train), len(composed.evaluation), *composed.metric_names]
+        return Card(self._holding(), self._surroundings.node, data)
+
+    def _holding(self) -> Holding | None:
+        if self._lineage is None:
+            return None
+        return Holding(self._lineage, self._loop.position)
+
+    def _restore(self) -> None:
+        """Begin a lineage: from the newest checkpoint, or anew."""
+        group = self._current_group()
+        if self._lineage is not None:
+            # It has trained: what was built is no beginning any more.
+            self._lineage = None
+            self._loop.close()
+            self._composed = compose(self._job, self._device)
+            self._loop = self._new_loop()
+        beginning = begin(self._job, self._composed, self._folder, group)
+        model = self._composed.replica.model
+        with torch.no_grad():
+            # A model of the user's need not be built reproducibly.
+            group.broadcast(list(model.state_dict().values()), source=0)
+        self._loop.join(self._outside(), beginning.state, {"standing": as_values(Standing())})
+        about = describe(self._composed, self._job, group.world_size)
+        about |= {"run": self._folder.name, "resumed_from": beginning.checkpoint}
+        self._loop.start(about)
+        self._settle()
+
+    def _transfer(self, source: int) -> None:
+        """Stand where the source stands."""
+        with self._watch.phase("transfer"):
+            state, values = self._move_state(source)
+        self._loop.join(self._outside(), state, values)
+        if self._before is not None:
+            record = describe_resize(self._before, self._announcement, self._watch)
+            self._loop.record("resize", **record)
+        self._settle()
+
+    def _move_state(self, source: int) -> tuple[RunState, Mapping[str, Any]]:
+        group, theirs = self._current_group(), self._cards[source].holding
+        rank = self._announcement.members.index(source)
+        current = self._holding() == theirs
+        tree = self._loop.hand_over()
+        names, values = group.broadcast_value((sorted(tree.tensors), tree.values), rank)
+        lay = {n: (t.dtype, t.shape) for n, t in tree.tensors.items()}
+        lay = group.broadcast_value(lay, rank)
+        tensors = {n: torch.empty(lay[n][1], dtype=lay[n][0]) for n in names}
+        if group.rank == rank:
+            tensors = {n: tree.tensors[n] for n in names}
+        with torch.no_grad():
+            group.broadcast([tensors[n] for n in names], rank)
+        tree = StateTree(tensors, values, tree.kinds)
+        if current:
+            return RunState(Progress(**values["progress"]), Settings(**values["settings"])), values
+        return restore(self._composed.replica, tree), values
+
+    def _settle(self) -> None:
+        loop, announcement = self._loop, self._announcement
+        self._lineage, self._before = announcement.lineage, announcement
+        holding = Holding(announcement.lineage, loop.position)
+        self._membership.settled(announcement.generation, holding)
+
+    def _train(self) -> Outcome | None:
+        """Make updates until the run ends or another generation is announced."""
+        loop, generation = self._loop, self._announcement.generation
+        try:
+            with placed(self._job, model_key(self._job)):
+                then: Next = "update"
+                while then == "update":
+                    then = loop.step()
+                    self._membership.reached(loop.position)
+                    self._watch.trained()
+                if then == "end":
+                    return self._end(loop)
+        except DivergenceError:
+            self._hold()
+            raise
+        self._membership.left_for_newer(generation)
+        return None
+
+    def _end(self, loop: Loop) -> Outcome:
+        outcome = loop.end()
+        if self._current_group().rank == 0:
+            self._surroundings.flush()
+        # Until rank 0 has written all, the others may still have to do it in its place.
+        self._current_group().broadcast_value(None, source=0)
+        return outcome
+
+    def _hold(self) -> None:
+        """Let rank 0's last records arrive before the first worker's error ends the run."""
+        group = self._current_group()
+        if group.rank == 0:
+            self._surroundings.flush()
+        with contextlib.suppress(LostPeerError):
+            group.broadcast_value(None, source=0)
+
+    def _outside(self) -> Outside:
+        group, announcement = self._current_group(), self._announcement
+        lineage = self._membership.first_lineage + announcement.lineage
+        nodes = tuple(card.node for card in self._cards.values())
+        place = Place(lineage, announcement.generation, group.rank, nodes)
+        boundary, saver = self._surroundings.enter(place)
+        return Outside(group, boundary, saver, lineage, announcement.generation)
+
+    def _new_loop(self) -> Loop:
+        composed = self._composed
+        return Loop(
+            composed.replica,
+            composed.evaluation,
+            composed.metric_names,
+            composed.rules,
+            NOWHERE,
+            composed.start,
+        )
+
+    def _current_group(self) -> ElasticGroup:
+        assert self._group is not None
+        return self._group
+
+    def _leave_group(self) -> None:
+        if self._group is not None:
+            self._group.leave()
+            self._group = None
