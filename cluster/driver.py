@@ -5,6 +5,7 @@ from typing import Any
 
 from absa.events import Record
 from cluster.controller import Controller
+from cluster.controller_handle import controller_handle
 from cluster.elastic.wish import Wish
 from cluster.follow import Followed, Follower, as_error
 from cluster.interrupt import Interrupts, interrupts
@@ -55,7 +56,8 @@ def _train(job: Job, resume: str | None, files: RunFiles, view: View, interrupt:
                 training = start_training(mode, job, run, controller)
                 interrupt.defer()
                 remarks = _remarks(job, wish.most, why_not)
-                followed = Followed(job, run.folder, controller, training, wish, remarks)
+                handle = controller_handle(controller)
+                followed = Followed(job, run.folder, handle, training, wish, remarks)
                 try:
                     return Follower(followed, view, interrupt).follow()
                 finally:

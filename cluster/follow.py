@@ -2,13 +2,12 @@
 
 import time
 from dataclasses import dataclass, field
-from typing import Any
 
 from absa.boundary import Command
 from absa.errors import AbsaError, CheckpointError, ClusterError, InputError
 from absa.events import Record
 from absa.run_folder import RunFolder
-from cluster.controller import Failure, News
+from cluster.controller import Controller, Failure, News
 from cluster.elastic.wish import Wish
 from cluster.exit_code import ExitCode, TrainingFailedError, exit_code
 from cluster.interrupt import Interrupts
@@ -30,7 +29,7 @@ class Followed:
     Args:
         job: The resolved job.
         folder: The run's.
-        controller: The controller's actor.
+        controller: The controller.
         training: Its workers.
         wish: How many there should be.
         remarks: Records that belong into the journal once training has begun.
@@ -38,7 +37,7 @@ class Followed:
 
     job: Job
     folder: RunFolder
-    controller: Any
+    controller: Controller
     training: Training
     wish: Wish
     remarks: list[Record] = field(default_factory=list)
@@ -98,9 +97,7 @@ class Follower:
         return exit_code(self._reason)
 
     def _show(self) -> News:
-        import ray
-
-        news: News = ray.get(self._controller.since.remote(self._cursor))
+        news = self._controller.since(self._cursor)
         self._cursor += len(news.records)
         for record in news.records:
             self._view(record)
@@ -116,7 +113,7 @@ class Follower:
             self._reason = record["reason"]
         elif record["event"] == "run_started":
             for remark in self._remarks:
-                self._note(remark)
+                self._controller.note(remark)
             self._remarks.clear()
 
     def _stop(self) -> bool:
@@ -125,27 +122,19 @@ class Follower:
         Raises:
             KeyboardInterrupt: Training has not begun.
         """
-        import ray
-
-        if ray.get(self._controller.give_up.remote()):
+        if self._controller.give_up():
             if self._run.wish.begun:
                 return False
             raise KeyboardInterrupt
         self._view({"event": "phase", "text": "ending after a checkpoint; Ctrl-C ends at once"})
-        command = Command("interrupted", stop="interrupted")
-        ray.get(self._controller.command.remote(command))
+        self._controller.command(Command("interrupted", stop="interrupted"))
         return True
 
     def _end_between_groups(self) -> int:
         """End the run where the last group left it."""
-        self._note(interrupted_between_groups(self._run.folder))
+        self._controller.note(interrupted_between_groups(self._run.folder))
         self._show()
         return ExitCode.INTERRUPTED
-
-    def _note(self, record: Record) -> None:
-        import ray
-
-        ray.get(self._controller.note.remote(record))
 
 
 def interrupted_between_groups(folder: RunFolder) -> Record:

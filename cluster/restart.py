@@ -5,43 +5,84 @@ checkpoint, and a new trainer with another number of workers goes on from there 
 """
 
 import time
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
 
 from absa.boundary import Command
 from absa.events import Record
-from cluster.controller import LOST_GROUP
+from cluster.controller import LOST_GROUP, Controller
 from cluster.elastic.wish import Wanted
-from cluster.job import Job
-from cluster.ray_trainer import trainer
-from cluster.reservation import Reservation
-from cluster.run_files import OpenRun
 from cluster.side_thread import SideThread
+
+
+class Room(Protocol):
+    """Room for some more workers, which the cluster was asked for."""
+
+    num_workers: int
+
+    def is_there(self) -> bool:
+        """Return whether all of it was given."""
+        ...
+
+    def release(self) -> None:
+        """Give it back, or take the demand back."""
+        ...
+
+
+@dataclass(frozen=True)
+class Group:
+    """A worker group that is to be started.
+
+    Args:
+        num_workers: Its workers.
+        lineage: Of the weights that it begins; None: the run's first.
+        num_lost: How often a group of this run was lost before.
+    """
+
+    num_workers: int
+    lineage: int | None = None
+    num_lost: int = 0
+
+
+@dataclass(frozen=True)
+class Starters:
+    """How to get groups, and room for them.
+
+    Args:
+        group: Starts a worker group in the background.
+        room: Asks the cluster for room for so many workers more.
+        patience_s: How long the cluster may take to give it (``elastic.start_s``).
+    """
+
+    group: Callable[[Group], SideThread]
+    room: Callable[[int], Room]
+    patience_s: float
 
 
 class RestartTraining:
     """Trains with one worker group after another; a `Training`.
 
     Args:
-        job: The resolved job.
-        run: The run; its lineage is that of the first group.
-        controller: The controller's actor.
+        starters: How to get groups.
+        controller: The controller.
+        num_workers: Of the first group.
     """
 
-    def __init__(self, job: Job, run: OpenRun, controller: Any) -> None:
-        self._job, self._run, self._controller = job, run, controller
-        self._workers = job.workers.min
+    def __init__(self, starters: Starters, controller: Controller, num_workers: int) -> None:
+        self._starters, self._controller = starters, controller
+        self._workers = num_workers
         self._num_lost = 0
         self._trains = False
         """The group of now has begun to train."""
         self._asked: Wanted | None = None
         """What the group of now was told to end for."""
         self._awaited: _Awaited | None = None
-        self._given_up: int | None = None
-        """A number that the cluster did not deliver; it counts again once another was wanted."""
+        self._given_up: Wanted | None = None
+        """What the cluster did not deliver; it is not tried again until something else is said."""
         self._last_update_s = time.time()
         self._change: _Change | None = None
-        self._fit = self._start()
+        self._fit = starters.group(Group(num_workers))
 
     @property
     def error(self) -> BaseException | None:
@@ -68,14 +109,14 @@ class RestartTraining:
             case "run_started":
                 self._trains = True
                 if self._change is not None:
-                    _note(self._controller, self._change.record(record))
+                    self._controller.note(self._change.record(record))
                     self._change = None
                 elif self._asked is not None:
                     self._ask(self._asked)  # the group that was asked first is lost
 
     def steer(self, wanted: Wanted) -> None:
         """Ask the group to end when the room for another number of workers is there."""
-        if wanted.workers != self._given_up:
+        if wanted != self._given_up:
             self._given_up = None
         if not self._trains or self._asked is not None or self._given_up is not None:
             return
@@ -97,45 +138,37 @@ class RestartTraining:
         """
         assert self._asked is not None
         num_workers = min(wanted.workers, max(self._workers, self._asked.workers))
+        cause = wanted if wanted.workers == num_workers else self._asked
         self._change = _Change(
-            self._workers, num_workers, self._asked.reason, self._last_update_s, time.time()
+            self._workers, num_workers, cause.reason, self._last_update_s, time.time()
         )
         self._withdraw()
         self._workers, self._asked, self._trains = num_workers, None, False
-        self._run = replace(self._run, lineage=_expect_group(self._controller))
-        self._fit = self._start()
+        lineage = self._controller.expect_group()
+        self._fit = self._starters.group(Group(num_workers, lineage, self._num_lost))
         return num_workers
 
     def close(self) -> None:
         """Take back the demand for more workers."""
         self._withdraw()
 
-    def _start(self) -> SideThread:
-        made = trainer(
-            self._job, self._run, self._controller, self._workers, num_lost=self._num_lost
-        )
-        return SideThread("ray-train", made.fit)
-
     def _ask(self, wanted: Wanted) -> None:
-        import ray
-
         self._asked = wanted
-        command = Command(f"resized to {wanted.workers} workers", stop="resized")
-        ray.get(self._controller.command.remote(command))
+        self._controller.command(Command(f"resized to {wanted.workers} workers", stop="resized"))
 
     def _has_room(self, wanted: Wanted) -> bool:
         """Return whether there is room for more workers; give up when it takes too long."""
         more = wanted.workers - self._workers
         if self._awaited is None or self._awaited.room.num_workers != more:
             self._withdraw()
-            self._awaited = _Awaited(Reservation(self._job, more))
+            self._awaited = _Awaited(self._starters.room(more))
         if self._awaited.room.is_there():
             return True
-        limit_s = self._job.elastic.start_s
+        limit_s = self._starters.patience_s
         if self._awaited.age_s() > limit_s:
             self._withdraw()
-            self._given_up = wanted.workers
-            _note(self._controller, _not_delivered(wanted, self._workers, limit_s))
+            self._given_up = wanted
+            self._controller.note(_not_delivered(wanted, self._workers, limit_s))
         return False
 
     def _withdraw(self) -> None:
@@ -147,7 +180,7 @@ class RestartTraining:
 class _Awaited:
     """Room that the cluster was asked for."""
 
-    def __init__(self, room: Reservation) -> None:
+    def __init__(self, room: Room) -> None:
         self.room = room
         self._since_s = time.monotonic()
 
@@ -197,16 +230,3 @@ def _not_delivered(wanted: Wanted, workers: int, limit_s: float) -> Record:
         "detail": f"{wanted.reason}; the cluster did not give them within elastic.start_s = "
         f"{limit_s:g} s; training goes on with {workers}",
     }
-
-
-def _note(controller: Any, record: Record) -> None:
-    import ray
-
-    ray.get(controller.note.remote(record))
-
-
-def _expect_group(controller: Any) -> int:
-    import ray
-
-    lineage: int = ray.get(controller.expect_group.remote())
-    return lineage

@@ -1,14 +1,17 @@
 """How the job's workers are run: with a group that changes in place, or with one after another."""
 
+from dataclasses import replace
 from typing import Any, Protocol
 
 from absa.events import Record
+from cluster.controller_handle import controller_handle
 from cluster.elastic.config import Mode
 from cluster.elastic.wish import Wanted
 from cluster.in_place import InPlaceTraining
 from cluster.job import Job
-from cluster.restart import RestartTraining
+from cluster.restart import Group, RestartTraining, Starters
 from cluster.run_files import OpenRun
+from cluster.side_thread import SideThread
 
 
 class Training(Protocol):
@@ -65,5 +68,19 @@ def start_training(mode: Mode, job: Job, run: OpenRun, controller: Any) -> Train
         controller: The controller's actor.
     """
     if mode == "restart":
-        return RestartTraining(job, run, controller)
+        return _restart_training(job, run, controller)
     return InPlaceTraining(job, run, controller)
+
+
+def _restart_training(job: Job, run: OpenRun, controller: Any) -> RestartTraining:
+    from cluster.ray_trainer import trainer
+    from cluster.reservation import Reservation
+
+    def group(wanted: Group) -> SideThread:
+        # Under the name of an older group Ray Train would restore that one's state.
+        begun = run if wanted.lineage is None else replace(run, lineage=wanted.lineage)
+        made = trainer(job, begun, controller, wanted.num_workers, num_lost=wanted.num_lost)
+        return SideThread("ray-train", made.fit)
+
+    starters = Starters(group, lambda num: Reservation(job, num), job.elastic.start_s)
+    return RestartTraining(starters, controller_handle(controller), job.workers.min)

@@ -11,10 +11,17 @@ from cluster.job import Job
 
 @dataclass(frozen=True)
 class Wanted:
-    """A number of workers and why, for the journal."""
+    """A number of workers.
+
+    Args:
+        workers: The number.
+        reason: Why, for the journal.
+        num_asked: How often operators have spoken: who says a number again means it again.
+    """
 
     workers: int
     reason: str
+    num_asked: int = 0
 
 
 class Wish:
@@ -28,7 +35,7 @@ class Wish:
     def __init__(self, job: Job, most: int) -> None:
         self._job, self.most = job, most
         self._turn = threading.Lock()
-        self._asked: int | None = None
+        self._asked: Wanted | None = None
         self._num_train: int | None = None
         self._samples = 0
 
@@ -67,13 +74,14 @@ class Wish:
                 f"{limits.min} to {self.most}, or train on a larger cluster (cluster.address)"
             )
         with self._turn:
-            self._asked = workers
+            num_asked = 1 + (0 if self._asked is None else self._asked.num_asked)
+            self._asked = Wanted(workers, "asked for by an operator", num_asked)
 
     def now(self) -> Wanted:
         """Return what is wanted."""
         with self._turn:
             if self._asked is not None:
-                return Wanted(self._asked, "asked for by an operator")
+                return self._asked
         plan = self._job.elastic.plan
         epochs = self._samples / self._num_train if self._num_train else None
         number = wanted(plan, self._job.workers.min, self.most, epochs)

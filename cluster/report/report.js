@@ -85,7 +85,9 @@
     const { ctx: context, bbox } = plot, pixel = uPlot.pxRatio;
     context.save();
     const lastAt = {};
-    for (const mark of data.marks) {
+    // a worker is lost where the group is resized for it: the fault must stay in sight
+    const rank = (mark) => Number(mark.kind === "fault");
+    for (const mark of [...data.marks].sort((a, b) => rank(a) - rank(b))) {
       const x = Math.round(plot.valToPos(xOf(mark), "x", true));
       if (x < bbox.left || x > bbox.left + bbox.width) continue;
       // thousands of skipped updates would paint the chart over

@@ -151,6 +151,29 @@ def test_new_writes_a_job_that_validates(tmp_path, monkeypatch):
     assert runner.invoke(app, ["new", "mine"]).exit_code == 2
 
 
+def test_a_run_is_asked_for_workers(monkeypatch):
+    asked = []
+    module = ModuleType("cluster.scale")
+    vars(module).update(scale=lambda *arguments: asked.append(arguments) or "asked")
+    monkeypatch.setitem(sys.modules, "cluster.scale", module)
+
+    result = runner.invoke(app, ["scale", "latest", "3"])
+
+    assert (result.exit_code, result.stdout) == (0, "asked\n")
+    assert asked == [("latest", 3, load_job(None).storage)]
+    assert runner.invoke(app, ["scale", "latest", "many"]).exit_code == 2
+    assert runner.invoke(app, ["scale", "latest"]).exit_code == 2
+
+
+def test_a_run_that_does_not_train_is_not_scaled(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    result = runner.invoke(app, ["scale", "latest", "3"])
+
+    assert result.exit_code == 2
+    assert "no run 'latest'" in result.stderr
+
+
 def test_help_names_every_exit_code_within_80_columns():
     result = runner.invoke(app, ["train", "--help"], env={"COLUMNS": "80"})
 

@@ -177,3 +177,58 @@ def test_a_journal_that_cannot_be_written_ends_the_run(controller):
 
 def test_closing_without_a_journal_does_nothing():
     Controller().close()
+
+
+def test_an_expected_group_is_a_new_lineage_without_a_fault_and_one_after_it_is_not(controller):
+    controller.begin()
+    controller.record([record(7)], 0)
+
+    assert controller.expect_group() == 1
+    assert controller.begin() == 1
+    assert controller.since(1).records == []
+    controller.begin()
+    assert [r["event"] for r in controller.since(1).records] == ["fault"]
+
+
+def test_a_command_to_be_resized_is_not_left_to_the_group_that_comes_for_it(controller):
+    controller.begin()
+    controller.command(Command("resized", stop="resized"))
+    controller.expect_group()
+    assert controller.record([], controller.begin()) is None
+
+
+def test_a_command_to_stop_is_left_to_the_next_group(controller):
+    controller.begin()
+    controller.command(Command("interrupted", stop="interrupted"))
+    controller.expect_group()
+    assert controller.record([], controller.begin())[1].stop == "interrupted"
+
+
+def test_while_a_group_is_expected_a_run_can_be_given_up(controller):
+    controller.begin()
+    controller.record([record(1)], 0)
+    controller.expect_group()
+
+    assert controller.give_up()
+    with pytest.raises(ReplacedError):
+        controller.begin()
+
+
+def test_a_note_is_stamped_like_the_newest_record_where_it_says_nothing(controller, folder):
+    lineage = controller.begin()
+    controller.record([record(7)], lineage)
+    controller.note({"event": "fault", "what": "x", "samples": 5, "lineage": 0})
+
+    note = read_journal(folder.storage)[-1]
+    assert (note["update"], note["samples"], note["generation"], note["what"]) == (7, 5, 0, "x")
+    assert controller.since(1).records == [note]
+
+
+def test_a_note_on_a_lineage_that_was_replaced_meanwhile_is_of_the_newest(controller):
+    controller.begin()
+    controller.record([record(7)], 0)
+    controller.begin()
+    controller.note({"event": "resize", "lineage": 0})
+
+    assert controller.since(0).records[-1]["lineage"] == 1
+    assert controller.since(0).failure is None

@@ -65,9 +65,17 @@ def test_an_operator_overrides_the_plan_for_good_and_may_ask_again():
     found.ask(2)
     found.take(started())
     found.take(observed(60))
-    assert found.now() == Wanted(2, "asked for by an operator")
+    assert found.now() == Wanted(2, "asked for by an operator", 1)
     found.ask(1)
     assert found.now().workers == 1
+
+
+def test_who_asks_again_for_the_same_number_is_heard_again():
+    found = wish("")
+    found.ask(2)
+    first = found.now()
+    found.ask(2)
+    assert found.now() != first
 
 
 @pytest.mark.parametrize("workers", [-1, 0, 4, 10**20])

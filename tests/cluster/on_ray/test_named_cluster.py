@@ -18,6 +18,8 @@ SMALL = [
     "--set",
     "workers.threads=1",
     "--set",
+    "elastic.plan=[]",
+    "--set",
     "stop.epochs=2",
     "--set",
     "schedule.warmup.epochs=1",

@@ -18,6 +18,8 @@ JOB = [
     *("--set", "workers.threads=1", "--set", "batch.bn_group=32"),
     *("--set", "schedule.warmup.epochs=1", "--set", "checkpoint.keep_best=false"),
     *("--set", "evaluate.every_epochs=8"),
+    # A group of one size, with nothing but Ray Train's public interface.
+    *("--set", "elastic.mode=restart", "--set", "elastic.plan=[]"),
 ]
 
 
