@@ -1,0 +1,49 @@
+"""How long training stands still when workers join, leave or are killed.
+
+Ours (`absa train`, told by `absa scale`) beside Ray Train's own restart from a checkpoint (its
+trainer, controller and worker group, a hand-written DDP loop), at equal wishes, models and batches,
+one after the other; and beside the floor: a process group and one broadcast of the state, measured
+alone. A stall lasts from the end of the last update before to the end of the first after, minus a
+normal update.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from benchmarks.measure import arguments, report
+from benchmarks.resize_stall.cases import Script, distinct, scripts
+from benchmarks.resize_stall.floor import Floor, measure_floor
+from benchmarks.resize_stall.ours import ours
+from benchmarks.resize_stall.peer import NAME, peer
+from benchmarks.resize_stall.rows import floor_table, phase_table, rows
+from benchmarks.resize_stall.stall import Stall
+from cluster.interrupt import interrupts
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the benchmark and return the exit code."""
+    given = arguments("resize_stall", __doc__ or "", argv)
+    planned = scripts(given.size)
+    stalls: dict[str, list[Stall]] = {"ours": [], NAME: []}
+    print(f"load of the machine before: {os.getloadavg()[0]:.2f}", file=sys.stderr)
+    with interrupts():
+        floors = _floors(planned)
+        for number, script in enumerate(planned):
+            sides = [("ours", ours), (NAME, peer)]
+            for name, run in sides if number % 2 else reversed(sides):
+                stalls[name] += run(script)
+    table = rows(distinct(planned), stalls["ours"], stalls[NAME], NAME, floors)
+    report("resize_stall", table, given)
+    print(f"\n{phase_table(stalls)}\n\n{floor_table(floors)}")
+    return 0
+
+
+def _floors(planned: Sequence[Script]) -> list[Floor]:
+    groups = {change.after for script in planned for change in script.changes} - {1}
+    sizes = list(dict.fromkeys(script.size for script in planned))
+    return [measure_floor(workers, sizes) for workers in sorted(groups)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
