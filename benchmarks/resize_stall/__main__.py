@@ -7,9 +7,10 @@ alone. A stall lasts from the end of the last update before to the end of the fi
 normal update.
 """
 
-import os
 import sys
 from collections.abc import Sequence
+
+import psutil
 
 from benchmarks.measure import arguments, report
 from benchmarks.resize_stall.cases import Script, distinct, scripts
@@ -21,12 +22,16 @@ from benchmarks.resize_stall.stall import Stall
 from cluster.interrupt import interrupts
 
 
+BUSY_PERCENT = 10
+"""At a load of 15 on two cores a restart of the 1M model took 24 s, on an idle machine 8."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark and return the exit code."""
     given = arguments("resize_stall", __doc__ or "", argv)
     planned = scripts(given.size)
     stalls: dict[str, list[Stall]] = {"ours": [], NAME: []}
-    print(f"load of the machine before: {os.getloadavg()[0]:.2f}", file=sys.stderr)
+    _warn_if_busy()
     with interrupts():
         floors = _floors(planned)
         for number, script in enumerate(planned):
@@ -37,6 +42,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     report("resize_stall", table, given)
     print(f"\n{phase_table(stalls)}\n\n{floor_table(floors)}")
     return 0
+
+
+def _warn_if_busy() -> None:
+    busy = psutil.cpu_percent(interval=1.0)
+    if busy > BUSY_PERCENT:
+        print(
+            f"others use {busy:.0f} % of this machine's processors: a restart, which is mostly "
+            "imports, will look slower than it is; measure again when it is idle",
+            file=sys.stderr,
+        )
 
 
 def _floors(planned: Sequence[Script]) -> list[Floor]:

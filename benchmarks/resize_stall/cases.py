@@ -6,6 +6,10 @@ from typing import Literal
 
 INPUTS, CLASSES = 256, 10
 
+CPUS_PER_WORKER = 0.125
+"""What Ray reserves: so little that two groups of four fit on one core, and none waits for the
+resources of the one before."""
+
 
 @dataclass(frozen=True)
 class Size:

@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
-from benchmarks.resize_stall.cases import Script
+from benchmarks.resize_stall.cases import CPUS_PER_WORKER, Script
 from benchmarks.resize_stall.task import LR, MOMENTUM
 from benchmarks.resize_stall.trace import RANK, UPDATE, Marks, read_marks
 
@@ -26,7 +27,6 @@ _NEVER = 1e6
 
 def job(script: Script, traces: Path) -> dict[str, Any]:
     """Return a job that trains until it is told to end and does nothing else."""
-    cpus = min((os.cpu_count() or 1) / script.max_workers, 1.0)
     return {
         "name": "stall",
         "task": {
@@ -46,7 +46,7 @@ def job(script: Script, traces: Path) -> dict[str, Any]:
         "workers": {
             "min": script.changes[0].before,
             "max": script.max_workers,
-            "cpus": cpus,
+            "cpus": CPUS_PER_WORKER,
             "threads": 1,
         },
         "elastic": {"plan": []},
@@ -99,9 +99,18 @@ class OurRun:
         )
 
     def kill(self, rank: int) -> None:
-        """End the worker of a rank by SIGKILL."""
-        (victim,) = (each for each in self._members() if _rank(each) == rank)
-        os.kill(victim.pid, signal.SIGKILL)
+        """End the worker of a rank by SIGKILL.
+
+        Raises:
+            RuntimeError: Not exactly one worker says that it has this rank.
+        """
+        ranks = {each.pid: _rank(each) for each in self._members()}
+        victims = [pid for pid, each in ranks.items() if each == str(rank)]
+        if len(victims) != 1:
+            raise RuntimeError(
+                f"one worker must have RANK={rank} in its environment; by process: {ranks}"
+            )
+        os.kill(victims[0], signal.SIGKILL)
 
     def wait_for_updates(self, num: int, since_s: float) -> None:
         """Return once each member has made ``num`` updates since a time."""
@@ -134,7 +143,7 @@ class OurRun:
                 # What watches over its Ray ends the rest when the driver is gone.
                 self.process.kill()
         self.process.wait()
-        self._reader.join()
+        self._reader.join(30)
         self._errors.close()
 
     def _members(self) -> list[Marks]:
@@ -163,14 +172,13 @@ def our_run(script: Script, folder: Path) -> Iterator[OurRun]:
         run.close()
 
 
-def _rank(marks: Marks) -> int:
+def _rank(marks: Marks) -> str:
     last = [name for _, name in marks.all if name.startswith(f"{RANK} ")][-1]
-    return int(last.split()[1])
+    return last.split()[1]
 
 
 def _lives(pid: int) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
-    return True

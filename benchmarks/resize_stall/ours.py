@@ -25,16 +25,25 @@ class Calm:
 
 
 @dataclass(frozen=True)
+class Made:
+    """A change that was asked for, or forced by a kill, and the journal's record of it."""
+
+    change: Change
+    asked_s: float
+    record: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Happened:
     """What a run did.
 
     Args:
-        changes: Each with the journal's record of it.
+        changes: In their order.
         calm: Where normal updates are found. There is none after a worker was killed: another is
             started in its place at once, without being asked for.
     """
 
-    changes: Sequence[tuple[Change, Mapping[str, Any]]]
+    changes: Sequence[Made]
     calm: Sequence[Calm]
 
 
@@ -48,13 +57,13 @@ def ours(script: Script) -> list[Stall]:
 
 
 def _carry_out(script: Script, run: OurRun) -> Happened:
-    changes: list[tuple[Change, Mapping[str, Any]]] = []
+    changes: list[Made] = []
     calm: list[Calm] = []
-    since_s = time.time()
+    since_s, asked_s, killed = time.time(), 0.0, False
     for number, change in enumerate(script.changes):
-        replaced = number > 0 and script.changes[number - 1].victim is not None
-        if not replaced:
+        if not killed:
             calm.append(_stay_calm(run, change.before, since_s))
+            asked_s = time.time()
             if change.victim is None:
                 run.scale(change.after)
             else:
@@ -62,9 +71,11 @@ def _carry_out(script: Script, run: OurRun) -> Happened:
         record = run.wait_for_resize(number)
         if (record["before"], record["after"]) != (change.before, change.after):
             raise RuntimeError(f"our run was to go {change.name}, and did {record}")
-        changes.append((change, record))
-        since_s = record["time"]
-    calm.append(_stay_calm(run, script.changes[-1].after, since_s))
+        changes.append(Made(change, asked_s, record))
+        since_s, killed = record["time"], change.victim is not None
+    last = _stay_calm(run, script.changes[-1].after, since_s)
+    if not killed:
+        calm.append(last)
     return Happened(changes, calm)
 
 
@@ -80,7 +91,7 @@ def our_stalls(size: Size, happened: Happened, found: Sequence[Marks]) -> list[S
         LookupError: Marks are missing.
     """
     normal_s = _normal_s(happened.calm, found)
-    return [_stall(size, change, record, found, normal_s) for change, record in happened.changes]
+    return [_stall(size, made, found, normal_s) for made in happened.changes]
 
 
 def _normal_s(calm: Sequence[Calm], found: Sequence[Marks]) -> dict[int, float]:
@@ -94,39 +105,46 @@ def _normal_s(calm: Sequence[Calm], found: Sequence[Marks]) -> dict[int, float]:
     return {workers: statistics.median(each) for workers, each in gaps.items() if each}
 
 
-def _stall(
-    size: Size,
-    change: Change,
-    record: Mapping[str, Any],
-    found: Sequence[Marks],
-    normal_s: Mapping[int, float],
-) -> Stall:
+def _stall(size: Size, made: Made, found: Sequence[Marks], normal_s: Mapping[int, float]) -> Stall:
     """Take one change apart."""
-    gaps = [gap for each in found if (gap := _gap(each, record)) is not None]
-    if not gaps:
-        raise LookupError(f"nobody trained before and after {change.name} at {record['time']}")
-    begin_s = max(begin for begin, _ in gaps)
+    change, record = made.change, made.record
+    begin_s, last_s = _gap(found, record)
     newcomers = _newcomers(found, begin_s, max(change.after - change.before, 0))
-    end_s = max([end for _, end in gaps] + [each.first(UPDATE) for each in newcomers])
+    end_s = max([last_s, *(each.first(UPDATE) for each in newcomers)])
     seconds = end_s - begin_s - normal_s[change.after]
     phases = {**record["phases"]}
     phases["rest"] = seconds - sum(phases.values())
-    warmup_s = max((begin_s - each.first("born") for each in newcomers), default=0.0)
+    # A process may have been started before somebody asked for it.
+    born_s = [max(each.first("born"), made.asked_s) for each in newcomers]
+    warmup_s = begin_s - min(born_s, default=begin_s)
     lost = lost_worker_s(
         change,
         seconds,
-        [end_s - each.first("born") for each in newcomers],
+        [end_s - born for born in born_s],
         _slowdown(found, begin_s, warmup_s, normal_s[change.before]),
         warmup_s,
     )
     return Stall(size, change, seconds, normal_s[change.after], phases, lost)
 
 
-def _gap(marks: Marks, record: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Return the longest time between two updates of a process that touches a recorded stall."""
+def _gap(found: Sequence[Marks], record: Mapping[str, Any]) -> tuple[float, float]:
+    """Return the longest time between two updates of a process that touches a recorded stall.
+
+    Others that trained before and after have nearly the same gap: it counts from the last of them
+    that made an update to the last that made the next.
+
+    Raises:
+        LookupError: Nobody trained before and after.
+    """
     begin_s, end_s = record["time"] - record["seconds"], record["time"]
-    touching = [(a, b) for a, b in pairwise(marks.times(UPDATE)) if a <= end_s and b >= begin_s]
-    return max(touching, key=lambda gap: gap[1] - gap[0], default=None)
+    pairs = [pair for each in found for pair in pairwise(each.times(UPDATE))]
+    touching = [(a, b) for a, b in pairs if a <= end_s and b >= begin_s]
+    if not touching:
+        raise LookupError(f"no process trained before and after {begin_s:.3f} - {end_s:.3f}")
+    longest = max(touching, key=lambda pair: pair[1] - pair[0])
+    middle_s = sum(longest) / 2
+    same = [(a, b) for a, b in touching if a < middle_s < b]
+    return max(a for a, _ in same), max(b for _, b in same)
 
 
 def _newcomers(found: Sequence[Marks], begin_s: float, num: int) -> list[Marks]:

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from benchmarks.resize_stall.cases import Change, Script, Size
+from benchmarks.resize_stall.cases import CPUS_PER_WORKER, Change, Script, Size
 from benchmarks.resize_stall.stall import UPDATES, Stall, lost_worker_s, normal_update_s
 from benchmarks.resize_stall.trace import UPDATE, Marks, only, read_marks
 from benchmarks.resize_stall.wish import Wish, write_wish
@@ -56,19 +56,17 @@ def _run(script: Script, folder: Path) -> None:
 
 
 def _trainer(script: Script, folder: Path) -> Any:
-    import ray
     from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig
 
     from benchmarks.resize_stall.peer_policy import WishTrainer
     from benchmarks.resize_stall.peer_worker import PeerRun, train_peer
 
-    share = ray.cluster_resources()["CPU"] / script.max_workers
     return WishTrainer(
         train_peer,
         train_loop_config={"run": PeerRun(script, folder, UPDATES)},
         scaling_config=ScalingConfig(
-            num_workers=script.changes[0].before, resources_per_worker={"CPU": min(share, 1.0)}
+            num_workers=script.changes[0].before, resources_per_worker={"CPU": CPUS_PER_WORKER}
         ),
         torch_config=TorchConfig(backend="gloo", timeout_s=60),
         run_config=RunConfig(
