@@ -21,7 +21,6 @@ from benchmarks.resize_stall.rows import floor_table, phase_table, rows
 from benchmarks.resize_stall.stall import Stall
 from cluster.interrupt import interrupts
 
-
 BUSY_PERCENT = 10
 """At a load of 15 on two cores a restart of the 1M model took 24 s, on an idle machine 8."""
 
