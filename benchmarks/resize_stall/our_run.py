@@ -21,7 +21,7 @@ from benchmarks.resize_stall.trace import RANK, UPDATE, Marks, read_marks
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 300.0
-_POLL_S = 0.05
+_POLL_S = 0.2
 _NEVER = 1e6
 
 

@@ -114,9 +114,9 @@ def _stall(
     points = {
         "": asker.first(f"asked {step}"),
         "notice": controller.first(f"decided {step}"),
-        "end, place": max(each.first("born") for each in after),
-        "import, group": max(each.first("entered") for each in after),
-        "build, restore": max(each.first(f"restored {step}") for each in after),
+        "end + place": max(each.first("born") for each in after),
+        "import + group": max(each.first("entered") for each in after),
+        "build + restore": max(each.first(f"restored {step}") for each in after),
         "first update": max(each.first(UPDATE) for each in after) - normal_s,
     }
     phases = {name: end - begin for (_, begin), (name, end) in pairwise(points.items())}
