@@ -1,0 +1,1 @@
+"""How long training stands still when workers join or leave: ours beside Ray Train's restart."""

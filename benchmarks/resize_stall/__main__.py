@@ -1,0 +1,63 @@
+"""How long training stands still when workers join, leave or are killed.
+
+Ours (`absa train`, told by `absa scale`) beside Ray Train's own restart from a checkpoint (its
+trainer, controller and worker group, a hand-written DDP loop), at equal wishes, models and batches,
+one after the other; and beside the floor: a process group and one broadcast of the state, measured
+alone. A stall lasts from the end of the last update before to the end of the first after, minus a
+normal update.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import psutil
+
+from benchmarks.measure import arguments, report
+from benchmarks.resize_stall.cases import Script, distinct, scripts
+from benchmarks.resize_stall.floor import Floor, measure_floor
+from benchmarks.resize_stall.ours import ours
+from benchmarks.resize_stall.peer import NAME, peer
+from benchmarks.resize_stall.rows import floor_table, phase_table, rows
+from benchmarks.resize_stall.stall import Stall
+from cluster.interrupt import interrupts
+
+BUSY_PERCENT = 10
+"""At a load of 15 on two cores a restart of the 1M model took 24 s, on an idle machine 8."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the benchmark and return the exit code."""
+    given = arguments("resize_stall", __doc__ or "", argv)
+    planned = scripts(given.size)
+    stalls: dict[str, list[Stall]] = {"ours": [], NAME: []}
+    _warn_if_busy()
+    with interrupts():
+        floors = _floors(planned)
+        for number, script in enumerate(planned):
+            sides = [("ours", ours), (NAME, peer)]
+            for name, run in sides if number % 2 else reversed(sides):
+                stalls[name] += run(script)
+    table = rows(distinct(planned), stalls["ours"], stalls[NAME], NAME, floors)
+    report("resize_stall", table, given)
+    print(f"\n{phase_table(stalls)}\n\n{floor_table(floors)}")
+    return 0
+
+
+def _warn_if_busy() -> None:
+    busy = psutil.cpu_percent(interval=1.0)
+    if busy > BUSY_PERCENT:
+        print(
+            f"others use {busy:.0f} % of this machine's processors: a restart, which is mostly "
+            "imports, will look slower than it is; measure again when it is idle",
+            file=sys.stderr,
+        )
+
+
+def _floors(planned: Sequence[Script]) -> list[Floor]:
+    groups = {change.after for script in planned for change in script.changes} - {1}
+    sizes = list(dict.fromkeys(script.size for script in planned))
+    return [measure_floor(workers, sizes) for workers in sorted(groups)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
