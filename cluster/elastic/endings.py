@@ -72,7 +72,8 @@ def drop_the_unreachable(state: Coordinator, now_s: float) -> Step:
     worker = max(others, key=lambda id_: (votes[id_], members.index(id_)))
     why = f"was dropped, as {state.limits.patience} generations in a row broke without a death"
     state, actions = kill(state, [worker], why)
-    return give_up(replace(state, num_broken=0), now_s), actions
+    # Until an update shows that it was the right one, the next goes as soon as it breaks again.
+    return give_up(replace(state, num_broken=state.limits.patience - 1), now_s), actions
 
 
 def deadlines(state: Coordinator) -> Iterator[float]:

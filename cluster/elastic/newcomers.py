@@ -87,7 +87,7 @@ def deadlines(state: Coordinator) -> Iterator[float]:
     if state.retry_s is not None:
         yield state.retry_s
     num_ready = len(ready_newcomers(state))
-    if num_ready and all_train(state):
+    if num_ready and all_train(state) and not state.num_broken:
         yield _ready_since_s(state) + limits.gather_s
     elif not living_members(state) and _are_enough(state, num_ready):
         yield _ready_since_s(state) + limits.start_s

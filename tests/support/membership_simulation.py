@@ -401,6 +401,7 @@ class World:
         if not process.alive or (controller and self.now < process.cut_until):
             return
         if self.now < process.hangs_until if controller else self._is_held_up(process):
+            process.waits = process.waits and controller
             process.backlog.append(lambda: self._do(worker, step, controller=controller))
             return
         before = process.member.phase, process.member.generation
@@ -582,8 +583,10 @@ class World:
     def _check_kill(self, worker: int) -> None:
         """Nobody who works and is heard is ended: a fault of one costs the others no process."""
         process = self.processes[worker]
+        able = [p for p in self.processes.values() if p.alive and self.now >= p.hangs_until]
         if (
             self.culprits_are_known
+            and len(able) <= self.wanted
             and process.alive
             and worker not in self.touched
             and process.member.phase not in ("warming", "ready", "gone")
