@@ -92,7 +92,9 @@ def _stuck_s(state: Coordinator, worker_id: WorkerId, worker: Worker) -> float |
     if newest is None or status is None or is_newcomer(state, worker_id):
         return None
     behind = status.generation < newest.generation
-    if behind and (newest.breaks or status.phase != "training"):
+    if behind and status.phase != "training":
+        return max(worker.moved_s, state.announced_s) + limits.form_s
+    if behind and newest.breaks:
         return state.announced_s + limits.form_s
     if status.phase == "waiting":
         return None

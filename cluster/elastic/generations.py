@@ -10,6 +10,7 @@ from cluster.elastic.standing import (
     all_train,
     has_state,
     is_leaving,
+    is_newcomer,
     living_members,
     members_are_known,
     ready_newcomers,
@@ -108,6 +109,7 @@ def _publish(state: Coordinator, members: list[WorkerId], now_s: float, *, break
     if restores and newest is not None:
         lineage += 1
     announcement = Announcement(generation, lineage, tuple(members), restores, breaks)
+    joins = any(is_newcomer(state, id_) for id_ in members)
     nobody_lost = newest is not None and len(living_members(state)) == len(newest.members)
     state = replace(
         state,
@@ -116,5 +118,6 @@ def _publish(state: Coordinator, members: list[WorkerId], now_s: float, *, break
         broken_s=None,
         lost_leaver=False,
         num_broken=state.num_broken + (breaks and nobody_lost),
+        num_lost=0 if joins else state.num_lost,
     )
     return state, (Publish(announcement),)

@@ -57,6 +57,14 @@ def test_a_member_that_does_not_give_up_a_broken_generation_is_ended() -> None:
     assert [a for a in actions if isinstance(a, Kill)] == [Kill(1)]
 
 
+def test_one_that_hears_of_a_generation_only_at_a_far_boundary_has_time_to_follow() -> None:
+    state, _ = wish(group(2), 1, 3.0)
+    busy = [says(worker, "training", 0, lineage=0) for worker in (1, 2)]
+    state, _ = live(state, 3.1, 11.1, *busy, moving=1)
+    _, actions = report(state, 2, "waiting", 0, 11.5, lineage=0, update=4)
+    assert actions == ()
+
+
 def test_a_leaver_that_never_leaves_is_ended_and_disturbs_nobody() -> None:
     state, _ = wish(group(2), 1, 3.0)
     leaver = says(2, "training", 0, lineage=0, waits=True)

@@ -163,6 +163,18 @@ def test_newcomers_that_are_lost_one_after_the_other_are_not_asked_for_at_once()
     assert Start(1) in actions
 
 
+def test_a_newcomer_that_joins_ends_the_row_of_lost_ones() -> None:
+    state, _ = wish(group(1), 3, 3.0)
+    for worker in (7, 8):
+        state, _ = started(state, worker, 3.1)
+        state, _ = died(state, worker, 3.2)
+    assert state.num_lost == 2
+    state, _ = started(state, 9, 3.3)
+    state, _ = report(state, 9, "ready", -1, 3.4)
+    state, _ = advance(state, 4.4)
+    assert state.num_lost == 0
+
+
 def test_workers_are_asked_for_again_as_long_as_nobody_trains() -> None:
     state, _ = wish(Coordinator(LIMITS, 0), 1, 0.0)
     _, actions = advance(state, 10.0)
