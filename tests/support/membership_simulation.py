@@ -14,7 +14,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 from membership_rules import History, RuleBrokenError, Rules
 from membership_schedule import PEACEFUL, Fault, Schedule
@@ -42,7 +42,7 @@ START_S = (0.3, 1.5)
 END_S = (0.02, 2.0)
 CHECKPOINT_EVERY = 5
 MOST_LOST = 2
-"""Messages of or to one worker in a row."""
+"""Messages from or to one worker in a row: its heartbeats must keep it alive."""
 MOST_EVENTS = 5_000
 LONGEST_BUSY_S = 3.2
 """More than `form_s`; so much less than `stall_s` that what is done in between is seen."""
@@ -83,7 +83,7 @@ class Process:
     heard: tuple[str, int] | None = None
     silent_until: float = 0.0
     """For good, once its connection has ended."""
-    num_unheard: int = 0
+    lost: dict[str, int] = field(default_factory=dict)
     backlog: list[Callable[[], None]] = field(default_factory=list)
     unapplied: tuple[int, bool] | None = None
 
@@ -348,7 +348,7 @@ class World:
         self._control(lambda c: self.coordinator.started(c, worker, self.clock.at(self.now)))
 
     def _send_announcement(self, worker: int, announcement: Announcement) -> None:
-        for _ in range(self._copies(worker)):
+        for _ in range(self._copies(worker, "to")):
             self.at(
                 self.now + self._delay(),
                 lambda: self._do(
@@ -372,7 +372,7 @@ class World:
         if self.now < process.cut_until:
             return
         sent_at = self.now
-        for _ in range(self._copies(worker)):
+        for _ in range(self._copies(worker, "from")):
             self.at(self.now + self._delay(), lambda: self._hear(status, sent_at))
 
     def _next_status(self, process: Process) -> Status:
@@ -393,7 +393,7 @@ class World:
         if actions or process.heard != (status.phase, status.generation):
             process.heard = status.phase, status.generation
             self._carry_out(actions)
-        for _ in range(self._copies(status.worker)):
+        for _ in range(self._copies(status.worker, "to")):
             self.at(self.now + self._delay(), lambda: self._answer(status.worker, reply, sent_at))
 
     def _answer(self, worker: int, reply: Reply, sent_at: float) -> None:
@@ -643,13 +643,13 @@ class World:
         longest = 1.0 if self.now < self.slow_until else DELAY_S[1]
         return self.rng.uniform(DELAY_S[0], longest)
 
-    def _copies(self, worker: int) -> int:
-        process = self.processes[worker]
+    def _copies(self, worker: int, way: Literal["to", "from"]) -> int:
+        lost = self.processes[worker].lost
         if self.now < self.quiet_from and self.rng.random() < self.schedule.loss:
-            process.num_unheard += 1
-            if process.num_unheard <= MOST_LOST:
+            lost[way] = lost.get(way, 0) + 1
+            if lost[way] <= MOST_LOST:
                 return 0
-        process.num_unheard = 0
+        lost[way] = 0
         return 2 if self.rng.random() < self.schedule.doubling else 1
 
     def _log(self, text: str) -> None:
