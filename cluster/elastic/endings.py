@@ -72,7 +72,8 @@ def drop_the_unreachable(state: Coordinator, now_s: float) -> Step:
     worker = max(others, key=lambda id_: (votes[id_], members.index(id_)))
     why = f"was dropped, as {state.limits.patience} generations in a row broke without a death"
     state, actions = kill(state, [worker], why)
-    return give_up(replace(state, num_broken=0), now_s), actions
+    # Until an update shows that it was the right one, the next goes as soon as it breaks again.
+    return give_up(replace(state, num_broken=state.limits.patience - 1), now_s), actions
 
 
 def deadlines(state: Coordinator) -> Iterator[float]:
@@ -91,7 +92,9 @@ def _stuck_s(state: Coordinator, worker_id: WorkerId, worker: Worker) -> float |
     if newest is None or status is None or is_newcomer(state, worker_id):
         return None
     behind = status.generation < newest.generation
-    if behind and (newest.breaks or status.phase != "training"):
+    if behind and status.phase != "training":
+        return max(worker.moved_s, state.announced_s) + limits.form_s
+    if behind and newest.breaks:
         return state.announced_s + limits.form_s
     if status.phase == "waiting":
         return None

@@ -10,6 +10,7 @@ from cluster.elastic.standing import (
     all_train,
     has_state,
     is_leaving,
+    is_newcomer,
     living_members,
     members_are_known,
     ready_newcomers,
@@ -48,6 +49,8 @@ def announce(state: Coordinator, now_s: float) -> Step:
     if not members:
         begins = bool(joining) and may_begin(state, now_s)
         return _publish(state, joining, now_s, breaks=beyond_repair) if begins else (state, ())
+    if state.num_broken:
+        joining = []  # who cannot be reached must be found before others are drawn into it
     if beyond_repair:
         return _publish(state, [*members, *joining], now_s, breaks=True)
     assert newest is not None
@@ -106,15 +109,15 @@ def _publish(state: Coordinator, members: list[WorkerId], now_s: float, *, break
     if restores and newest is not None:
         lineage += 1
     announcement = Announcement(generation, lineage, tuple(members), restores, breaks)
-    num_broken = state.num_broken + 1 if breaks else state.num_broken
-    if newest is not None and len(living_members(state)) < len(newest.members):
-        num_broken = 0
+    joins = any(is_newcomer(state, id_) for id_ in members)
+    nobody_lost = newest is not None and len(living_members(state)) == len(newest.members)
     state = replace(
         state,
         announcement=announcement,
         announced_s=now_s,
         broken_s=None,
         lost_leaver=False,
-        num_broken=num_broken,
+        num_broken=state.num_broken + (breaks and nobody_lost),
+        num_lost=0 if joins else state.num_lost,
     )
     return state, (Publish(announcement),)

@@ -20,7 +20,9 @@ def lose(state: Coordinator, worker: WorkerId) -> Coordinator:
     """Strike out a worker that has not left by itself."""
     if is_newcomer(state, worker):
         state = replace(state, num_lost=state.num_lost + 1)
-    elif is_leaving(state, worker) and not all_train(state):
+    elif not is_leaving(state, worker):
+        state = replace(state, num_broken=0)
+    elif not all_train(state):
         state = replace(state, lost_leaver=True)
     return strike_out(state, worker)
 

@@ -52,9 +52,10 @@ class Status:
         lineage: The lineage of the state it has, or None without state.
         update: Updates applied to that state.
         progress: Counts whatever its main thread gets done: parts of an update, batches of an
-            evaluation, pieces of a checkpoint. One that stands still for long hangs, unless it
-            waits.
+            evaluation, pieces of a checkpoint or of a state that is handed over. One that stands
+            still for long hangs, unless it waits.
         waits: Whether its main thread waits for its peers, in a collective of that generation.
+            If all wait and nobody's progress moves, the collective hangs.
         blames: Whom it failed to reach in that generation, as far as it can tell.
     """
 

@@ -79,17 +79,18 @@ def may_begin(state: Coordinator, now_s: float) -> bool:
 def deadlines(state: Coordinator) -> Iterator[float]:
     """Yield when newcomers need not be waited for any longer, and when they are asked for."""
     limits = state.limits
-    for id_, worker in state.workers.items():
-        if _is_expected(state, id_, worker):
-            yield worker.since_s + limits.start_s
     if state.num_starting:
         yield state.asked_s + limits.start_s
     if state.retry_s is not None:
         yield state.retry_s
-    num_ready = len(ready_newcomers(state))
-    if num_ready and all_train(state):
+    fresh = [worker for id_, worker in state.workers.items() if is_newcomer(state, id_)]
+    for worker in fresh:
+        if not is_ready(worker):
+            yield worker.since_s + limits.start_s
+    num_ready = sum(map(is_ready, fresh))
+    if num_ready and all_train(state) and not state.num_broken:
         yield _ready_since_s(state) + limits.gather_s
-    elif not living_members(state) and _are_enough(state, num_ready):
+    elif num_ready and not living_members(state) and _are_enough(state, num_ready):
         yield _ready_since_s(state) + limits.start_s
 
 

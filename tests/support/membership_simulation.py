@@ -14,7 +14,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 from membership_rules import History, RuleBrokenError, Rules
 from membership_schedule import PEACEFUL, Fault, Schedule
@@ -35,14 +35,15 @@ LIMITS = Limits(
     stall_s=6.0,
     retry_s=4.0,
 )
-HEARTBEAT_S = 0.5
+HEARTBEAT_S = 0.65
 UPDATE_S = (0.1, 0.4)
 DELAY_S = (0.005, 0.1)
 START_S = (0.3, 1.5)
+END_S = (0.02, 2.0)
 CHECKPOINT_EVERY = 5
 MOST_LOST = 2
-"""Messages of or to one worker in a row."""
-MOST_EVENTS = 30_000
+"""Messages from or to one worker in a row: its heartbeats must keep it alive."""
+MOST_EVENTS = 5_000
 LONGEST_BUSY_S = 3.2
 """More than `form_s`; so much less than `stall_s` that what is done in between is seen."""
 PATIENCE_S = 60.0
@@ -79,9 +80,10 @@ class Process:
     stalls_until: float = 0.0
     cut_until: float = 0.0
     connected_at: float = 0.0
+    heard: tuple[str, int] | None = None
     silent_until: float = 0.0
-    """Until when the coordinator has not seen that the connection has ended."""
-    num_unheard: int = 0
+    """For good, once its connection has ended."""
+    lost: dict[str, int] = field(default_factory=dict)
     backlog: list[Callable[[], None]] = field(default_factory=list)
     unapplied: tuple[int, bool] | None = None
 
@@ -225,6 +227,7 @@ class World:
                 LIMITS, self.wanted, self.schedule.least, self.stored, self.clock.at(self.now)
             )
             for worker, process in self.processes.items():
+                process.heard = None
                 if not process.alive:
                     self._tell_end(worker)
             self._control(lambda c: self.coordinator.wish(c, self.wanted, self.clock.at(self.now)))
@@ -243,9 +246,9 @@ class World:
         self._tell_end(worker)
 
     def _kill(self, worker: int) -> None:
-        """Whoever stands still, or cannot be reached, is ended when that is over."""
+        """A process ends when somebody looks after it; one that stands still, when that is over."""
         process = self.processes[worker]
-        when = max(self.now, process.hangs_until, process.cut_until) + self._delay()
+        when = max(self.now, process.hangs_until, process.cut_until) + self.rng.uniform(*END_S)
         if when < float("inf"):
             self.at(when, lambda: self._end(worker))
 
@@ -255,8 +258,9 @@ class World:
         if self.now < max(process.hangs_until, process.cut_until) or self.controller is None:
             return
         self._cut_off(worker)
-        process.silent_until = self.now + self._delay()
-        self.at(process.silent_until, lambda: self._tell_hung_up(worker))
+        process.silent_until = float("inf")
+        self.at(self.now + self._delay(), lambda: self._tell_hung_up(worker))
+        self._kill(worker)  # it ends by itself as soon as it can
 
     def _cut_off(self, worker: int) -> None:
         process = self.processes[worker]
@@ -272,6 +276,7 @@ class World:
         if farewell is not None:
             self._hear(farewell, self.now)
         self._control(lambda c: self.coordinator.hung_up(c, worker, self.clock.at(self.now)))
+        self._check_survivors(worker)
 
     def _tell_end(self, worker: int) -> None:
         clean = self.processes[worker].member.phase == "gone"
@@ -343,7 +348,7 @@ class World:
         self._control(lambda c: self.coordinator.started(c, worker, self.clock.at(self.now)))
 
     def _send_announcement(self, worker: int, announcement: Announcement) -> None:
-        for _ in range(self._copies(worker)):
+        for _ in range(self._copies(worker, "to")):
             self.at(
                 self.now + self._delay(),
                 lambda: self._do(
@@ -367,7 +372,7 @@ class World:
         if self.now < process.cut_until:
             return
         sent_at = self.now
-        for _ in range(self._copies(worker)):
+        for _ in range(self._copies(worker, "from")):
             self.at(self.now + self._delay(), lambda: self._hear(status, sent_at))
 
     def _next_status(self, process: Process) -> Status:
@@ -384,8 +389,11 @@ class World:
         before = self.controller
         now_s = self.clock.at(self.now)
         (self.controller, actions), reply = self.coordinator.reported(before, status, now_s)
-        self._carry_out(actions)
-        for _ in range(self._copies(status.worker)):
+        # What a mere heartbeat puts off or brings is due later than the next silence could be.
+        if actions or process.heard != (status.phase, status.generation):
+            process.heard = status.phase, status.generation
+            self._carry_out(actions)
+        for _ in range(self._copies(status.worker, "to")):
             self.at(self.now + self._delay(), lambda: self._answer(status.worker, reply, sent_at))
 
     def _answer(self, worker: int, reply: Reply, sent_at: float) -> None:
@@ -398,9 +406,11 @@ class World:
 
     def _do(self, worker: int, step: Callable[[Member], Any], *, controller: bool = False) -> None:
         process = self.processes[worker]
-        if not process.alive or (controller and self.now < process.cut_until):
+        cut_until = max(process.cut_until, process.silent_until)
+        if not process.alive or (controller and self.now < cut_until):
             return
         if self.now < process.hangs_until if controller else self._is_held_up(process):
+            process.waits = process.waits and controller
             process.backlog.append(lambda: self._do(worker, step, controller=controller))
             return
         before = process.member.phase, process.member.generation
@@ -582,13 +592,24 @@ class World:
     def _check_kill(self, worker: int) -> None:
         """Nobody who works and is heard is ended: a fault of one costs the others no process."""
         process = self.processes[worker]
+        able = [p for p in self.processes.values() if p.alive and self.now >= p.hangs_until]
         if (
             self.culprits_are_known
+            and len(able) <= self.wanted
             and process.alive
             and worker not in self.touched
             and process.member.phase not in ("warming", "ready", "gone")
         ):
             raise RuleBrokenError(f"worker {worker} is well, but is ended")
+
+    def _check_survivors(self, worker: int) -> None:
+        """Those who have lost a peer have a new generation as soon as its connection has ended."""
+        if self.controller is None or self.controller.announcement is None:
+            return
+        members = self.controller.announcement.members
+        known = [w.status for id_, w in self.controller.workers.items() if id_ in members]
+        if worker in members and known and None not in known:
+            raise RuleBrokenError(f"worker {worker} hung up, but its generation goes on")
 
     def _is_whole(self) -> bool:
         """Whether as many workers as are wanted train in one generation, and nobody else lives."""
@@ -622,13 +643,13 @@ class World:
         longest = 1.0 if self.now < self.slow_until else DELAY_S[1]
         return self.rng.uniform(DELAY_S[0], longest)
 
-    def _copies(self, worker: int) -> int:
-        process = self.processes[worker]
+    def _copies(self, worker: int, way: Literal["to", "from"]) -> int:
+        lost = self.processes[worker].lost
         if self.now < self.quiet_from and self.rng.random() < self.schedule.loss:
-            process.num_unheard += 1
-            if process.num_unheard <= MOST_LOST:
+            lost[way] = lost.get(way, 0) + 1
+            if lost[way] <= MOST_LOST:
                 return 0
-        process.num_unheard = 0
+        lost[way] = 0
         return 2 if self.rng.random() < self.schedule.doubling else 1
 
     def _log(self, text: str) -> None:

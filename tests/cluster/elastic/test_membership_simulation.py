@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from membership_schedule import Schedule, make_schedule, shrink
-from membership_simulation import World, broken_rule
+from membership_simulation import Clock, World, broken_rule
 
 from cluster.elastic import coordinator, member
 from cluster.elastic.member import Holding, Transfer
@@ -121,6 +121,54 @@ def newcomers_are_believed(state: Any, generation: int, holdings: Any) -> Any:
     return member.formed(state, generation, filled)
 
 
+def goes_on(state: Any) -> Any:
+    """A member whose connection has ended trains on until its lease is over."""
+    return state
+
+
+def hang_ups_mean_nothing(state: Any, worker: int, now_s: float) -> Any:
+    """Survivors wait until somebody finds the death."""
+    return state, ()
+
+
+def hung_up_comes_back(state: Any, worker: int, now_s: float) -> Any:
+    """What a newcomer that hung up still says makes it a newcomer again."""
+    state, actions = coordinator.hung_up(state, worker, now_s)
+    return replace(state, ended=state.ended - {worker}), actions
+
+
+def nothing_is_done(state: Any, now_s: float) -> Any:
+    return state, ()
+
+
+def with_words(rule: Callable[[Any, float], Any], **words: Any) -> Callable[[Any, float], Any]:
+    """Return the rule, to which all workers seem to say something else."""
+
+    def deceived(state: Any, now_s: float) -> Any:
+        workers = {
+            id_: replace(known, status=known.status and replace(known.status, **words))
+            for id_, known in state.workers.items()
+        }
+        after, actions = rule(replace(state, workers=workers), now_s)
+        return replace(after, workers={id_: state.workers[id_] for id_ in after.workers}), actions
+
+    return deceived
+
+
+def impatient(state: Any, now_s: float) -> Any:
+    """The silent are taken for dead before their lease is over."""
+    hasty = replace(state.limits, margin_s=-0.5 * state.limits.lease_s)
+    after, actions = coordinator.end_the_silent(replace(state, limits=hasty), now_s)
+    return replace(after, limits=state.limits), actions
+
+
+class FarApart(World):
+    """Clocks run at speeds that differ by more than the margin allows."""
+
+    def _make_clock(self) -> Clock:
+        return Clock(self.rng.choice((0.7, 1.4)), 0.0)
+
+
 class NoAgreement(World):
     """Each member leaves when it knows itself, instead of when all have agreed."""
 
@@ -138,7 +186,39 @@ BUGS = {
         "coordinator": with_bug(coordinator, advance=everybody_seems_to_have_the_state)
     },
     "newcomers are believed": {"member": with_bug(member, formed=newcomers_are_believed)},
+    "one that is cut off goes on": {"member": with_bug(member, cut_off=goes_on)},
+    "hang-ups mean nothing": {"coordinator": with_bug(coordinator, hung_up=hang_ups_mean_nothing)},
+    "one that hung up comes back": {
+        "coordinator": with_bug(coordinator, hung_up=hung_up_comes_back)
+    },
+    "nobody is dropped": {
+        "coordinator": with_bug(coordinator, drop_the_unreachable=nothing_is_done)
+    },
+    "nobody listens to blame": {
+        "coordinator": with_bug(
+            coordinator,
+            drop_the_unreachable=with_words(coordinator.drop_the_unreachable, blames=None),
+        )
+    },
+    "a main thread may hang": {"coordinator": with_bug(coordinator, end_the_stuck=nothing_is_done)},
+    "those who wait seem to hang": {
+        "coordinator": with_bug(
+            coordinator, end_the_stuck=with_words(coordinator.end_the_stuck, waits=False)
+        )
+    },
+    "the silent are ended too soon": {
+        "coordinator": with_bug(coordinator, end_the_silent=impatient)
+    },
+    "clocks are too far apart": {"world": FarApart},
 }
+
+
+RARE = {
+    "no lease": 400,
+    "one that hung up comes back": 600,
+    "one that is cut off goes on": 1500,
+}
+"""Where to begin to search for those that take long to find."""
 
 
 def found(schedules: range, breaks: Callable[[Schedule], bool]) -> Schedule | None:
@@ -150,7 +230,7 @@ def test_a_planted_bug_is_found_and_shrunk(name: str) -> None:
     def breaks(schedule: Schedule) -> bool:
         return broken_rule(schedule, **BUGS[name]) is not None
 
-    schedule = found(range(5000), breaks)
+    schedule = found(range(RARE.get(name, 0), 10_000), breaks)
     assert schedule is not None
     smallest = shrink(schedule, breaks)
     assert breaks(smallest)
