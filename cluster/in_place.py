@@ -25,7 +25,8 @@ class InPlaceTraining:
         from cluster.elastic.ray_worker import train_elastic
         from cluster.elastic.raytrain import InPlaceTrainer
 
-        self._controller, self._wanted = controller, job.workers.min
+        self._controller = controller
+        self._wanted: Wanted | None = None
         config = {
             "job": job,
             "folder": run.folder,
@@ -62,8 +63,8 @@ class InPlaceTraining:
         """Tell the coordinator if another number of workers is wanted."""
         import ray
 
-        if wanted.workers != self._wanted:
-            self._wanted = wanted.workers
+        if wanted != self._wanted:  # the same number, asked for again, is a new wish
+            self._wanted = wanted
             ray.get(self._controller.wish.remote(wanted.workers))
 
     def start_next(self, wanted: Wanted) -> int:

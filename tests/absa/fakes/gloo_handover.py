@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from absa.handover.standing import Standing
+from absa.handover.stake import Stake
 from engine import Classify, Points, make_replica, normed_network, run_updates
 from states import assorted
 
@@ -70,16 +70,26 @@ def _grow(
         _spoil(replica)
     found: dict[str, Any] = {"before": None if state is None else _kept(replica, state)}
     if two is not None:
-        state = hand_over_run(replica, state, Wire(two), source=1, current=rank == 2)
+        state, _ = hand_over_run(
+            replica, _held(replica, state), Wire(two), source=1, current=rank == 2
+        )
         found[STEPS[0]] = _with_update(replica, state, two)
-    state = hand_over_run(replica, state, Wire(everybody), source=2, current=rank > 0)
+    state, _ = hand_over_run(
+        replica, _held(replica, state), Wire(everybody), source=2, current=rank > 0
+    )
     found[STEPS[1]] = _with_update(replica, state, everybody)
     if rank != 1:
         run_updates(replica, UPDATE)
         state = RunState(Progress(samples=99), UPDATE[0])
-    state = hand_over_run(replica, state, Wire(everybody), source=2, current=rank != 1)
+    state, _ = hand_over_run(
+        replica, _held(replica, state), Wire(everybody), source=2, current=rank != 1
+    )
     found[STEPS[2]] = _with_update(replica, state, everybody)
     return found
+
+
+def _held(replica: Replica, state: RunState | None) -> StateTree | None:
+    return None if state is None else gather(replica, state)
 
 
 def _warm_up(replica: Replica) -> None:
@@ -116,5 +126,5 @@ def _tree(wire: Wire) -> StateTree:
     }
     model = assorted(1 if rank == 1 else 2)
     held = StateTree({**model.tensors, **mine}, {**model.values, "iterate": rank}, kinds)
-    standing = Standing() if rank == 0 else Standing(held, current=rank == 1)
-    return clone_to_host(hand_over(standing, wire, 1, owner=lambda positions: positions % 3))
+    stake = Stake() if rank == 0 else Stake(held, current=rank == 1)
+    return clone_to_host(hand_over(stake, wire, 1, owner=lambda positions: positions % 3))

@@ -22,13 +22,14 @@ def replica_of(optimizer="sgd", model=normed_network, updates=0):
 
 def join(source, newcomer):
     """Let a newcomer join; return the states of both."""
-    replicas, states = [newcomer, source], [None, STATE]
-    return run_ranks(
+    replicas, held = [newcomer, source], [None, gather(source, STATE)]
+    found = run_ranks(
         2,
         lambda rank: hand_over_run(
-            replicas[rank.rank], states[rank.rank], Wire(rank), 1, current=rank.rank == 1
+            replicas[rank.rank], held[rank.rank], Wire(rank), 1, current=rank.rank == 1
         ),
     )
+    return [state for state, _ in found]
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw", "lars"])
@@ -65,7 +66,8 @@ def test_another_job_is_refused_and_nothing_has_changed(newcomer, why):
     def attempt(rank):
         me = rank.rank
         with pytest.raises(ResizeError) as caught:
-            hand_over_run(replicas[me], [None, STATE][me], Wire(rank), 1, current=me == 1)
+            held = gather(replicas[me], STATE) if me == 1 else None
+            hand_over_run(replicas[me], held, Wire(rank), 1, current=me == 1)
         return str(caught.value)
 
     messages = run_ranks(2, attempt)
