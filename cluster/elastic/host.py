@@ -97,8 +97,10 @@ class Host:
             self._take(machine.advance(self._state, _now_s()))
             self._end -= set(lost)
             living = {self._labels[id_]: id_ for id_ in self._state.workers if id_ in self._labels}
-            missing = 0 if self._over else self._state.num_starting
-            return Orders(missing, living, frozenset(self._end), self._members, self._generation)
+            end, missing = frozenset(self._end), self._state.num_starting
+            if self._over:  # nobody else is needed, nor whoever is still to come
+                end, missing = end | (living.keys() - set(self._members)), 0
+            return Orders(missing, living, end, self._members, self._generation)
 
     @property
     def is_over(self) -> bool:
@@ -155,8 +157,6 @@ class Host:
         with self._changed:
             if isinstance(said, Farewell):
                 self._over = True
-                others = set(self._labels.values()) - set(self._members)
-                self._end |= {label for label in others if label in self._living()}
             elif not self._over:
                 step, reply = machine.reported(self._state, said, _now_s())
                 self._take(step)
@@ -169,9 +169,6 @@ class Host:
             self._lines.pop(worker, None)
             if not self._over:
                 self._take(machine.hung_up(self._state, worker, _now_s()))
-
-    def _living(self) -> set[str]:
-        return {self._labels[id_] for id_ in self._state.workers if id_ in self._labels}
 
     def _take(self, step: Step) -> None:
         """Keep the new state and do what it asks for."""

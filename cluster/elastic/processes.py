@@ -111,7 +111,10 @@ class Processes:
         for label in lost:
             self._bury(label)
         orders = self.host.orders([*lost, *self.ended])
-        for label in orders.end & self.children.keys():
+        unwanted = self.children.keys() & orders.end
+        if self.host.is_over:
+            unwanted = self.children.keys() - set(orders.members)
+        for label in unwanted:
             self.children[label].process.kill()
         starting = self.children.keys() - orders.workers.keys() - orders.end
         for _ in range(orders.missing - len(starting)):
