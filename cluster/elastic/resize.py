@@ -14,15 +14,10 @@ class Stopwatch:
     def __init__(self) -> None:
         self._phases: dict[str, float] = {}
         self._trained_s = time.monotonic()
-        self.broken = False
 
     def trained(self) -> None:
         """Note the end of an update; costs no more than a reading of the clock."""
         self._trained_s = time.monotonic()
-
-    def lost(self) -> None:
-        """Note that a generation broke."""
-        self.broken = True
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -38,23 +33,26 @@ class Stopwatch:
         """Return the seconds since the last update and their parts, and begin anew."""
         seconds = time.monotonic() - self._trained_s
         phases = {**self._phases, "waiting": max(seconds - sum(self._phases.values()), 0.0)}
-        self._phases, self.broken = {}, False
+        self._phases = {}
         return seconds, phases
 
 
-def describe_resize(before: Announcement, after: Announcement, watch: Stopwatch) -> Record:
-    """Return what the journal says of a change of the group; the watch begins anew."""
+def describe_change(before: Announcement, after: Announcement, *, lost: bool) -> Record:
+    """Return how a group differs from the one that trained before it.
+
+    Args:
+        before: The one before.
+        after: The one that trains now.
+        lost: Whether one broke in between: then who is missing has not left as planned.
+    """
     joined = len(set(after.members) - set(before.members))
     gone = len(set(before.members) - set(after.members))
-    lost = gone if watch.broken else 0
-    causes = {"joined": joined, "left": gone - lost, "lost": lost}
-    reason = ", ".join(f"{number} {what}" for what, number in causes.items() if number)
-    seconds, phases = watch.read()
+    num_lost = gone if lost else 0
+    changes = {"joined": joined, "left": gone - num_lost, "lost": num_lost}
+    reason = ", ".join(f"{number} {what}" for what, number in changes.items() if number)
     return {
         "before": len(before.members),
         "after": len(after.members),
-        **causes,
+        **changes,
         "reason": reason or "the group was formed anew",
-        "seconds": seconds,
-        "phases": phases,
     }

@@ -25,7 +25,7 @@ from cluster.elastic.member import Exit, Form, Holding, Restore, Train, Transfer
 from cluster.elastic.membership import Membership
 from cluster.elastic.messages import Announcement
 from cluster.elastic.nobody import NoBoundary, NoSaver
-from cluster.elastic.resize import Stopwatch, describe_resize
+from cluster.elastic.resize import Stopwatch, describe_change
 from cluster.job import Job
 from cluster.placed import placed
 from cluster.ray_failure import LostPeerError
@@ -92,7 +92,7 @@ class Worker:
         self._group: ElasticGroup | None = None
         self._before: Announcement | None = None
         self._lineage: int | None = None
-        self._watch = Stopwatch()
+        self._watch, self._broken = Stopwatch(), False
         self._composed = compose(job, device)
         self._loop = self._new_loop()
 
@@ -133,7 +133,7 @@ class Worker:
         try:
             return do(*arguments)
         except LostPeerError:
-            self._watch.lost()
+            self._broken = True
             self._membership.failed(generation)
             return None
 
@@ -194,9 +194,10 @@ class Worker:
         with self._watch.phase("transfer"):
             state, values = self._move_state(source)
         self._loop.join(self._outside(), state, values)
+        seconds, phases = self._watch.read()
         if self._before is not None:
-            record = describe_resize(self._before, self._announcement, self._watch)
-            self._loop.record("resize", **record)
+            changed = describe_change(self._before, self._announcement, lost=self._broken)
+            self._loop.record("resize", **changed, seconds=seconds, phases=phases)
         self._settle()
 
     def _move_state(self, source: int) -> tuple[RunState, Mapping[str, Json]]:
@@ -217,7 +218,7 @@ class Worker:
 
     def _settle(self) -> None:
         loop, announcement = self._loop, self._announcement
-        self._lineage, self._before = announcement.lineage, announcement
+        self._lineage, self._before, self._broken = announcement.lineage, announcement, False
         holding = Holding(announcement.lineage, loop.position)
         self._membership.settled(announcement.generation, holding)
 

@@ -27,7 +27,7 @@ def witness_job(folder: Path, *more: str) -> Job:
         "task.args.folder": str(folder / "notes"),
         "batch.initial": BATCH,
         "batch.bn_group": 4,
-        "optimizer.lr": 0.01,
+        "optimizer.lr": 0.001,
         "schedule.reference_batch": BATCH,
         "schedule.warmup.kind": "none",
         "schedule.decay.kind": "none",

@@ -49,13 +49,13 @@ def test_the_losses_are_those_of_a_run_that_nothing_happened_to(eventful, tmp_pa
     _, run = eventful
     losses = dict(run.losses())
     records = []
-    alone = witness_job(tmp_path, f"stop.updates={max(losses)}")
+    alone = witness_job(tmp_path, f"stop.updates={max(losses)}", "task.args.pace_s=0")
     train_local(alone, resume=None, view=records.append)
     expected = {r["update"]: r["loss"] for r in records if r["event"] == "observation"}
 
     assert len(losses) > 40
     for update, loss in losses.items():
-        assert loss == pytest.approx(expected[update], rel=2e-3)
+        assert loss == pytest.approx(expected[update], rel=1e-9)
 
 
 def test_every_change_is_journalled_with_what_it_cost(eventful):
