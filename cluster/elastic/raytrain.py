@@ -247,7 +247,7 @@ class _WorkerGroup(WorkerGroup):  # type: ignore[misc]
     def _poll_others(self) -> dict[str, WorkerStatus]:
         """Return how those are that are no members, as far as they have answered."""
         members = set(map(_label, self.get_workers()))
-        others = {k: p for k, p in self._processes.items() if k not in members}
+        others = {k: p for k, p in self._processes.items() if k not in members and not p.is_over}
         statuses = {}
         for label, process in others.items():
             process.poll = process.poll or process.worker.actor.poll_status.remote()

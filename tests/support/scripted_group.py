@@ -49,6 +49,9 @@ class Table:
 
     async def say(self, label: str, facts: dict[str, Any]) -> None:
         """A worker dials in, or says what it sees now."""
+        if label not in self.facts:
+            missing = max(self.orders_now.missing - 1, 0)
+            self.orders_now = replace(self.orders_now, missing=missing)
         self.facts[label] = facts
 
     async def hang_up(self, label: str) -> None:
@@ -193,7 +196,7 @@ class Group:
             self.tell(label, "join", vars(mine))
         wanted = [(rank, len(members)) for rank in range(len(members))]
         self.until(lambda now: [now["living"][label]["context"][:2] for label in members] == wanted)
-        self.write(missing=0, members=members, generation=generation)
+        self.write(members=members, generation=generation)
 
     def tell(self, label: str, what: str, value: Any = None) -> None:
         ray.get(self.table.tell.remote(label, what, value))
