@@ -18,7 +18,7 @@ everybody else both are a process that is no longer needed.
 """
 
 Fate = Literal["runs", "lost", "raised", "left", "done"]
-"""What has become of a worker: its process runs, or was lost; or its function raised or returned."""
+"""What has become of a worker: it runs, or was lost, or its function raised or returned."""
 
 
 @dataclass(eq=False)

@@ -168,7 +168,7 @@ class _Seam(WorkerGroupCallback):  # type: ignore[misc]
         self.num_reported = 0
 
     def ask(
-        self, lost_labels: Collection[str], timeout_s: float | None
+        self, ended: Collection[str], timeout_s: float | None
     ) -> tuple[Orders, list[Record]] | None:
         """Return the orders and the new checkpoints, or None if the answer is late.
 
@@ -176,7 +176,7 @@ class _Seam(WorkerGroupCallback):  # type: ignore[misc]
             RayActorError: The controller is lost, and with it the run.
         """
         questions = [
-            self._controller.orders.remote(tuple(lost_labels)),
+            self._controller.orders.remote(tuple(ended)),
             self._controller.checkpoints.remote(self.num_reported),
         ]
         try:
@@ -202,7 +202,7 @@ class _WorkerGroup(WorkerGroup):  # type: ignore[misc]
         super().__init__(train_run_context, worker_group_context, callbacks)
         self._seam = self._callback(_Seam)
         self._processes: dict[str, Process] = {}
-        self._lost_labels: set[str] = set()
+        self._ended: set[str] = set()
         self._places = Places(
             _prefix(train_run_context),
             worker_group_context.resources_per_worker,
@@ -233,11 +233,11 @@ class _WorkerGroup(WorkerGroup):  # type: ignore[misc]
         polled = super()._poll_workers_and_collect_errors(timeout)
         statuses = dict(zip(map(_label, self.get_workers()), polled, strict=True))
         statuses |= self._poll_others()
+        self._ended |= {label for label, status in statuses.items() if _fate(status) != "runs"}
         for label, status in statuses.items():
             if _fate(status) == "lost":
-                self._lost_labels.add(label)
-                _end(self._processes[label])
-        answer = self._seam.ask(self._lost_labels, timeout)
+                _end(self._processes[label])  # what it held, and whatever is left of it
+        answer = self._seam.ask(self._ended, timeout)
         if answer is not None:
             self._carry_out(answer[0], statuses)
             self._register(answer[1])

@@ -1,11 +1,13 @@
-"""A worker group in Ray Train whose orders a test writes, and whose workers do what it tells them."""
+"""A worker group in Ray Train: a test writes its orders and tells its workers what to do."""
 
 import asyncio
+import contextlib
+import json
 import os
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from cluster.elastic.orders import Orders
 from cluster.elastic.places import release_placement_groups
 from cluster.elastic.ranks import ranks
 from cluster.elastic.raytrain import InPlaceTrainer, set_context
+from cluster.ray_saver import POINTER_FILE
 from cluster.side_thread import SideThread
 
 PATIENCE_S = 120
@@ -42,7 +45,7 @@ class Table:
     async def orders(self, lost: tuple[str, ...]) -> Orders:
         self.lost |= set(lost)
         self.num_polls += 1
-        return replace(self.orders_now, workers={label: 0 for label in self._living()})
+        return replace(self.orders_now, workers=dict.fromkeys(self._living(), 0))
 
     async def checkpoints(self, cursor: int) -> list[dict[str, Any]]:
         return self.records[cursor:]
@@ -125,10 +128,25 @@ def until(condition: Callable[[], Any]) -> None:
         threading.Event().wait(0.02)
 
 
+@contextlib.contextmanager
+def filled(*, keep: float) -> Iterator[None]:
+    """Hold all CPUs for the duration of a ``with`` block but those that are in use."""
+    group = ray.util.placement_group([{"CPU": os.cpu_count() - keep}])
+    assert group.wait(PATIENCE_S)
+    yield
+    ray.util.remove_placement_group(group)
+
+
 def train_controllers() -> list[psutil.Process]:
     """Return the processes in which Ray Train runs its controllers."""
     processes = psutil.Process().children(recursive=True)
-    return [each for each in processes if "_TrainController" in " ".join(each.cmdline())]
+    return [each for each in processes if "_TrainController" in _command(each)]
+
+
+def _command(process: psutil.Process) -> str:
+    with contextlib.suppress(psutil.Error):  # it ends while we look
+        return " ".join(process.cmdline())
+    return ""
 
 
 def ended(groups: "list[Group]") -> None:
@@ -146,6 +164,7 @@ class Group:
     """One run of an `InPlaceTrainer` under way."""
 
     def __init__(self, folder: Path, num_workers: int, max_failures: int = 0) -> None:
+        self._folder = folder
         self.table = ray.remote(Table).options(num_cpus=0).remote()
         self.trainer = InPlaceTrainer(
             work,
@@ -201,8 +220,15 @@ class Group:
     def tell(self, label: str, what: str, value: Any = None) -> None:
         ray.get(self.table.tell.remote(label, what, value))
 
+    def hang_up(self, label: str) -> None:
+        ray.get(self.table.hang_up.remote(label))
+
     def checkpoint(self, **record: Any) -> None:
         ray.get(self.table.checkpoint.remote(event="checkpoint", **record))
+
+    def pointers(self) -> list[dict[str, str]]:
+        """Return the checkpoints that Ray Train keeps."""
+        return [json.loads(file.read_text()) for file in self._folder.glob(f"*/*/{POINTER_FILE}")]
 
     def expect_room(self, number: int) -> None:
         """Wait until so many placement groups are left."""
