@@ -53,12 +53,10 @@ from cluster.elastic.arrivals import (
     LEFT,
     Fate,
     Process,
-    given_up,
     goes_on,
     is_deserted,
-    note_dialled,
-    num_needed,
     places_in_use,
+    plan,
 )
 from cluster.elastic.orders import Orders
 from cluster.elastic.places import Places, give_back, release_placement_groups
@@ -233,54 +231,51 @@ class _WorkerGroup(WorkerGroup):  # type: ignore[misc]
         polled = super()._poll_workers_and_collect_errors(timeout)
         statuses = dict(zip(map(_label, self.get_workers()), polled, strict=True))
         statuses |= self._poll_others()
-        self._ended |= {label for label, status in statuses.items() if _fate(status) != "runs"}
         for label, status in statuses.items():
-            if _fate(status) == "lost":
-                _end(self._processes[label])  # what it held, and whatever is left of it
+            self._processes[label].fate = _fate(status)
+        self._ended |= {label for label in statuses if self._processes[label].fate != "runs"}
         answer = self._seam.ask(self._ended, timeout)
         if answer is not None:
-            self._carry_out(answer[0], statuses)
-            self._register(answer[1])
+            orders, records = answer
+            self._carry_out(orders)
+            self._register(records)
         mine = [statuses.get(_label(w), WorkerStatus(running=True)) for w in self.get_workers()]
         return _as_shown(mine, is_current=answer is not None)
 
     def _poll_others(self) -> dict[str, WorkerStatus]:
         """Return how those are that are no members, as far as they have answered."""
         members = set(map(_label, self.get_workers()))
-        others = {k: p for k, p in self._processes.items() if k not in members and not p.is_over}
         statuses = {}
-        for label, process in others.items():
+        for label, process in self._processes.items():
+            if label in members:
+                continue
             process.poll = process.poll or process.worker.actor.poll_status.remote()
             if not _is_there(process.poll):
                 continue
             try:
                 statuses[label] = ray.get(process.poll)
             except lost.RayError as error:
-                failure = WorkerHealthCheckFailedError("a newcomer was lost", error)
+                failure = WorkerHealthCheckFailedError("a newcomer failed", error)
                 statuses[label] = WorkerStatus(running=False, error=failure)
+            if (problem := statuses[label].error) is not None:
+                _LOG.warning(
+                    "worker %s, which is no member of the group, failed: %s", label, problem
+                )
             process.poll = None
         return statuses
 
-    def _carry_out(self, orders: Orders, statuses: dict[str, WorkerStatus]) -> None:
-        note_dialled(orders, self._processes)
-        for label in orders.end & self._processes.keys():
-            _end(self._processes[label])
+    def _carry_out(self, orders: Orders) -> None:
+        for label in orders.workers.keys() & self._processes.keys():
+            self._processes[label].has_dialled = True
         self._follow(orders.members)
         members = set(map(_label, self.get_workers()))
-        for label in self._processes.keys() - members:
-            if _fate(statuses.get(label)) != "runs":
-                if (error := statuses[label].error) is not None:
-                    _LOG.warning("worker %s, no member of the group, failed: %s", label, error)
-                _end(self._processes[label])
-            if self._processes[label].is_over:
+        todo = plan(orders, self._processes, members)
+        for label in todo.end:
+            _end(self._processes[label])
+            if label not in members:
                 del self._processes[label]
-        if not any(_fate(statuses.get(label)) == "runs" for label in members):
-            return  # all has ended
-        needed = num_needed(orders, self._processes.values())
-        for _ in range(needed):
+        for _ in range(todo.start):
             self._start_newcomer(orders)
-        for process in given_up(-needed, self._processes, members) if needed < 0 else ():
-            _end(process)
 
     def _start_newcomer(self, orders: Orders) -> None:
         """Send everything that makes a worker of a process, in order, and wait for nothing."""
@@ -329,8 +324,10 @@ class _WorkerGroup(WorkerGroup):  # type: ignore[misc]
             workers, ranks([worker.metadata.node_id for worker in workers]), strict=True
         ):
             worker.distributed_context = _distributed_context(mine)
-        self._worker_group_state = replace(self._worker_group_state, workers=workers)
-        self._worker_group_context = replace(self._worker_group_context, num_workers=len(workers))
+        self._worker_group_state: Any = replace(self._worker_group_state, workers=workers)
+        self._worker_group_context: Any = replace(
+            self._worker_group_context, num_workers=len(workers)
+        )
         self._replica_groups = [
             ReplicaGroup([w], w.resources, self._replica_group_callbacks) for w in workers
         ]
@@ -432,10 +429,10 @@ def _is_known(process: Process) -> bool:
 
 
 def _end(process: Process) -> None:
-    if not process.is_over:
+    if not process.was_ended:
         ray.kill(process.worker.actor)
         give_back(process.place)
-        process.is_over = True
+        process.was_ended = True
 
 
 def _fate(status: WorkerStatus | None) -> Fate:
