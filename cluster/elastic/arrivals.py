@@ -5,10 +5,12 @@ Only what to do; how it is done to a process is Ray Train's business.
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from cluster.elastic.orders import Orders
-from cluster.elastic.places import Place
+
+if TYPE_CHECKING:
+    from cluster.elastic.places import Place
 
 LEFT = "left"
 """What a training function returns when its worker has left the group and the run goes on.
@@ -36,7 +38,7 @@ class Process:
     """
 
     worker: Any
-    place: Place
+    place: "Place"
     about: tuple[Any, Any] | None = None
     poll: Any = None
     fate: Fate = "runs"
@@ -91,7 +93,7 @@ def plan(orders: Orders, processes: Mapping[str, Process], members: Collection[s
     return Plan(frozenset(label for label in end if not processes[label].was_ended), start)
 
 
-def places_in_use(orders: Orders, processes: Mapping[str, Process]) -> list[Place]:
+def places_in_use(orders: Orders, processes: Mapping[str, Process]) -> "list[Place]":
     """Return the places of all processes but those that have ended or are about to."""
     return [
         process.place

@@ -12,11 +12,12 @@ from typing import Any
 KNOWN_RELEASE = "2.60"
 """Whose private members are known; a patch release should not change them, and is checked."""
 
-Private = tuple[Any, str, tuple[str, ...]]
-"""An object, what is needed of it, and names.
+SETS = "sets"
 
-The names are the parameters of a function or class; with "attributes" instead of a name: what the
-constructor of the class sets.
+Private = tuple[Any, str, str]
+"""What is needed of Ray: an owner, a member of it, and the names of its parameters.
+
+With `SETS` instead of a member, the owner is a function and the names are attributes that it sets.
 """
 
 
@@ -44,17 +45,21 @@ def changed(members: Iterable[Private]) -> Iterator[str]:
         members: What is expected.
     """
     for owner, name, names in members:
-        where = f"{getattr(owner, '__name__', owner)}.{name}"
-        if name == "attributes":
-            set_there = owner.__init__.__code__.co_names
+        if name == SETS:
+            known = owner.__code__.co_names
             yield from (
-                f"{owner.__name__} sets no {each}" for each in names if each not in set_there
+                f"{owner.__qualname__} sets no {each}"
+                for each in names.split()
+                if each not in known
             )
-        elif not hasattr(owner, name):
+            continue
+        where = f"{owner.__name__.rpartition('.')[2]}.{name}"
+        member = inspect.getattr_static(owner, name, None)
+        if member is None and name not in getattr(owner, "__annotations__", {}):
             yield f"there is no {where}"
-        elif (actual := _parameters(getattr(owner, name))) != names:
-            yield f"{where} takes ({', '.join(actual)}), not ({', '.join(names)})"
+        elif (actual := _parameters(getattr(owner, name, None))) != names:
+            yield f"{where} takes ({actual}), not ({names})"
 
 
-def _parameters(member: Any) -> tuple[str, ...]:
-    return tuple(inspect.signature(member).parameters) if callable(member) else ()
+def _parameters(member: Any) -> str:
+    return " ".join(inspect.signature(member).parameters) if callable(member) else ""

@@ -17,7 +17,8 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import ray
-import ray.exceptions as lost
+from ray.actor import ActorHandle
+from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayActorError, RayError
 from ray.train import Checkpoint, Result
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.torch.config import _set_torch_distributed_env_vars, _TorchBackend
@@ -27,21 +28,26 @@ from ray.train.v2._internal.exceptions import (
     WorkerHealthCheckFailedError,
     WorkerHealthCheckTimeoutError,
 )
+from ray.train.v2._internal.execution import context as train_context
 from ray.train.v2._internal.execution.callback import WorkerGroupCallback
 from ray.train.v2._internal.execution.checkpoint.checkpoint_manager import CheckpointManager
 from ray.train.v2._internal.execution.checkpoint.report_handler import ReportCallbackHandler
-from ray.train.v2._internal.execution.context import DistributedContext, get_train_context
 from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2._internal.execution.scaling_policy.fixed import FixedScalingPolicy
+from ray.train.v2._internal.execution.storage import StorageContext
 from ray.train.v2._internal.execution.training_report import _TrainingReport
-from ray.train.v2._internal.execution.worker_group import WorkerGroup
-from ray.train.v2._internal.execution.worker_group.execution_group import ReplicaGroup
-from ray.train.v2._internal.execution.worker_group.placement_group_handle import (
+from ray.train.v2._internal.execution.worker_group import (
     DefaultPlacementGroupHandle,
+    RayTrainWorker,
+    ReplicaGroup,
+    Worker,
+    WorkerGroup,
+    WorkerGroupContext,
+    WorkerGroupState,
+    WorkerStatus,
 )
-from ray.train.v2._internal.execution.worker_group.poll import WorkerStatus
-from ray.train.v2._internal.execution.worker_group.worker import Worker
 from ray.train.v2._internal.logging import logging as train_logging
+from ray.train.v2._internal.state.state_manager import TrainStateManager
 from ray.train.v2._internal.util import bundle_to_remote_args
 from ray.util.scheduling_strategies import (
     NodeAffinitySchedulingStrategy,
@@ -61,6 +67,7 @@ from cluster.elastic.arrivals import (
 from cluster.elastic.orders import Orders
 from cluster.elastic.places import Places, give_back, release_placement_groups
 from cluster.elastic.ranks import Ranks, ranks
+from cluster.elastic.ray_gate import SETS, Private
 from cluster.ray_saver import POINTER_FILE
 
 _LOG = logging.getLogger(__name__)
@@ -68,7 +75,7 @@ _LOG = logging.getLogger(__name__)
 
 Record = dict[str, Any]
 
-_ALONE = DistributedContext(
+_ALONE = train_context.DistributedContext(
     world_rank=0, world_size=1, local_rank=0, local_world_size=1, node_rank=0
 )
 """What a newcomer is told until it joins: it warms up in a world of its own."""
@@ -179,7 +186,7 @@ class _Seam(WorkerGroupCallback):  # type: ignore[misc]
         ]
         try:
             orders, records = ray.get(questions, timeout=timeout_s)
-        except lost.GetTimeoutError:
+        except GetTimeoutError:
             return None
         return orders, records
 
@@ -187,8 +194,8 @@ class _Seam(WorkerGroupCallback):  # type: ignore[misc]
 class _Unattended(ReplicaGroup):  # type: ignore[misc]
     """A newcomer, for callbacks that want something done there: it is sent, not waited for."""
 
-    def execute(self, function: Any, *args: Any, **kwargs: Any) -> Any:
-        return self.execute_async(function, *args, **kwargs)
+    def execute(self, fn: Any, *fn_args: Any, **fn_kwargs: Any) -> Any:
+        return self.execute_async(fn, *fn_args, **fn_kwargs)
 
 
 class _WorkerGroup(WorkerGroup):  # type: ignore[misc]
@@ -254,7 +261,7 @@ class _WorkerGroup(WorkerGroup):  # type: ignore[misc]
                 continue
             try:
                 statuses[label] = ray.get(process.poll)
-            except lost.RayError as error:
+            except RayError as error:
                 failure = WorkerHealthCheckFailedError("a newcomer failed", error)
                 statuses[label] = WorkerStatus(running=False, error=failure)
             if (problem := statuses[label].error) is not None:
@@ -278,7 +285,12 @@ class _WorkerGroup(WorkerGroup):  # type: ignore[misc]
             self._start_newcomer(orders)
 
     def _start_newcomer(self, orders: Orders) -> None:
-        """Send everything that makes a worker of a process, in order, and wait for nothing."""
+        """Send everything that makes a worker of a process, in order, and wait for nothing.
+
+        Ray Train shows the workers that it starts on one node each other's GPUs. A newcomer sees
+        its own alone, and is not seen by the others: what NCCL finds out must be the same on both
+        sides of a connection.
+        """
         context = self._worker_group_context
         place = self._places.take(places_in_use(orders, self._processes))
         strategy = PlacementGroupSchedulingStrategy(place.group, place.bundle)
@@ -388,7 +400,7 @@ def set_context(
         node_rank: The number of its node.
     """
     mine = Ranks(rank, world_size, local_rank, local_world_size, node_rank)
-    context = get_train_context()
+    context = train_context.get_train_context()
     context.distributed_context = _distributed_context(mine)
     os.environ |= {name.upper(): str(number) for name, number in asdict(mine).items()}
     for logger in (logging.getLogger("ray.train"), logging.getLogger()):
@@ -397,9 +409,9 @@ def set_context(
                 filter_.__init__(context)  # it copied the ranks
 
 
-def _distributed_context(mine: Ranks) -> DistributedContext:
+def _distributed_context(mine: Ranks) -> Any:
     numbers = asdict(mine)
-    return DistributedContext(world_rank=numbers.pop("rank"), **numbers)
+    return train_context.DistributedContext(world_rank=numbers.pop("rank"), **numbers)
 
 
 def _prefix(run: Any) -> str:
@@ -422,7 +434,7 @@ def _is_known(process: Process) -> bool:
         return False
     try:
         process.worker.metadata, process.worker.log_file_path = ray.get(list(process.about))
-    except lost.RayError:
+    except RayError:
         return False  # lost; the next generation will not have it
     process.about = None
     return True
@@ -441,9 +453,9 @@ def _fate(status: WorkerStatus | None) -> Fate:
     error = status.error
     if isinstance(error, WorkerHealthCheckFailedError):
         error = error.health_check_failure
-    if isinstance(error, lost.ActorUnavailableError):
+    if isinstance(error, ActorUnavailableError):
         return "runs"  # if it does not come back, its lease ends
-    if isinstance(error, lost.RayActorError | WorkerHealthCheckTimeoutError):
+    if isinstance(error, RayActorError | WorkerHealthCheckTimeoutError):
         return "lost"
     if error is not None:
         return "raised"
@@ -465,3 +477,88 @@ def _as_shown(statuses: list[WorkerStatus], *, is_current: bool) -> list[WorkerS
         error = ResizeError("every worker has left the group, and none is there to go on")
         return [replace(status, error=error) for status in statuses]
     return statuses
+
+
+PRIVATE: tuple[Private, ...] = (
+    (TorchTrainer, "_initialize_and_run_controller", "self controller_init_kwargs"),
+    (TrainController, "run", "self"),
+    (TrainController, "get_result", "self"),
+    (TrainController, "worker_group_cls", "train_run_context worker_group_context callbacks"),
+    (constants, "get_env_vars_to_propagate", ""),
+    (constants, "ENABLE_PREEMPTION_WATCHER_ENV_VAR", ""),
+    (_TorchBackend, "on_start", "self worker_group backend_config"),
+    (_TorchBackend, "on_shutdown", "self worker_group backend_config"),
+    (FixedScalingPolicy, "_get_num_workers_for_resource_request", "self"),
+    (FixedScalingPolicy, "_send_resource_request", "self"),
+    (
+        FixedScalingPolicy,
+        "make_decision_for_running_worker_group",
+        "self worker_group_state worker_group_status",
+    ),
+    (WorkerGroup, "_start_impl", "self worker_group_state_builder"),
+    (WorkerGroup, "_create_placement_group", "self scaling_config worker_group_context"),
+    (WorkerGroup, "_poll_workers_and_collect_errors", "self timeout"),
+    (WorkerGroup, "_get_worker_runtime_env", "custom_runtime_env"),
+    (WorkerGroup, "_clear_state", "self"),
+    (WorkerGroup, "get_workers", "self"),
+    (
+        WorkerGroup.__init__,
+        SETS,
+        "_train_run_context _worker_group_context _storage_context _callbacks "
+        "_replica_group_callbacks _worker_callbacks_to_propagate _worker_group_state "
+        "_replica_groups _worker_rank_to_replica_group_rank _world_rank_to_ongoing_poll",
+    ),
+    (
+        WorkerGroupContext,
+        "__init__",
+        "self run_attempt_id train_fn_ref num_workers resources_per_worker placement_strategy "
+        "label_selector num_slices",
+    ),
+    (WorkerGroupState, "__init__", "self start_time placement_group_handle workers sync_actor"),
+    (
+        Worker,
+        "__init__",
+        "self actor metadata resources distributed_context log_file_path "
+        "placement_group_bundle_index",
+    ),
+    (Worker, "execute_async", "self fn fn_args fn_kwargs"),
+    (
+        WorkerStatus,
+        "__init__",
+        "self running error training_report return_value preemption_info",
+    ),
+    (ReplicaGroup, "__init__", "self workers resources_per_worker callbacks"),
+    (ReplicaGroup, "execute", "self fn fn_args fn_kwargs"),
+    (RayTrainWorker, "get_metadata", "self"),
+    (RayTrainWorker, "poll_status", "self"),
+    (RayTrainWorker, "run_train_fn", "self train_fn_ref"),
+    (
+        RayTrainWorker,
+        "init_train_context",
+        "self train_run_context distributed_context synchronization_actor storage_context "
+        "worker_callbacks controller_actor dataset_shard_provider checkpoint has_validation_fn "
+        "current_report_index",
+    ),
+    (WorkerHealthCheckFailedError, "__init__", "self message failure"),
+    (WorkerHealthCheckFailedError.__init__, SETS, "health_check_failure"),
+    (DefaultPlacementGroupHandle, "__init__", "self pg"),
+    (CheckpointManager, "before_init_train_context", "self workers"),
+    (CheckpointManager, "after_report", "self training_report metrics"),
+    (ReportCallbackHandler, "after_replica_group_start", "self replica_group"),
+    (ReportCallbackHandler.__init__, SETS, "_report_callbacks"),
+    (_TrainingReport, "__init__", "self checkpoint metrics validation"),
+    (StorageContext, "build_checkpoint_path_from_name", "self checkpoint_name"),
+    (StateManagerCallback.after_controller_start, SETS, "_state_manager _run_id"),
+    (TrainStateManager, "update_train_run_attempt_running", "self run_id attempt_id workers"),
+    (train_context, "get_train_context", ""),
+    (train_context.TrainContext, "distributed_context", ""),
+    (
+        train_context.DistributedContext,
+        "__init__",
+        "self world_rank world_size local_rank local_world_size node_rank",
+    ),
+    (train_logging, "get_train_application_worker_log_path", ""),
+    (train_logging.TrainContextFilter, "__init__", "self context"),
+    (ActorHandle, "_actor_id", ""),
+)
+"""What this file needs of Ray's inside; see `cluster.elastic.ray_gate.changed`."""

@@ -52,7 +52,9 @@ def join_leave_and_loss(start: Start) -> None:
     assert group.facts(first)["context"] == (1, 3, 1, 3, 0)
     for label in (first, second, third):
         assert group.facts(label)["variables"] == group.facts(label)["context"]
+        assert group.facts(label)["logged"] == group.facts(label)["context"][0]
         assert group.facts(label)["device"] == "cpu"
+    assert group.workers_known_to_ray(3) == [second, first, third]
 
     # One leaves: what it held goes back to the cluster.
     pid = group.facts(third)["pid"]
@@ -70,13 +72,16 @@ def join_leave_and_loss(start: Start) -> None:
     group.expect_room(2)
     group.join(4, second, fourth)
 
-    # A checkpoint that arrives at the very end is known to Ray, by a pointer.
+    # Checkpoints are known to Ray by pointers, even if the last comes late.
     for update in (10, 20):
         group.checkpoint(update=update, samples=16 * update, location=f"/{update}")
         group.write()
-    group.checkpoint(update=30, samples=480, location="/30")
+    group.stall(True)
     for label in (second, fourth):
         group.tell(label, "return", "epochs")
+    group.until(lambda now: not now["living"])
+    group.checkpoint(update=30, samples=480, location="/30")
+    group.stall(False)
     result = group.finish()
     assert result.metrics == {"update": 30, "samples": 480}
     with result.checkpoint.as_directory() as folder:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import threading
 import time
@@ -40,11 +41,14 @@ class Table:
         self.hung_up: set[str] = set()
         self.lost: set[str] = set()
         self.num_polls = 0
+        self.is_open = asyncio.Event()
+        self.is_open.set()
         self.tasks: dict[str, asyncio.Queue[tuple[str, Any]]] = defaultdict(asyncio.Queue)
 
     async def orders(self, lost: tuple[str, ...]) -> Orders:
         self.lost |= set(lost)
         self.num_polls += 1
+        await self.is_open.wait()
         return replace(self.orders_now, workers=dict.fromkeys(self._living(), 0))
 
     async def checkpoints(self, cursor: int) -> list[dict[str, Any]]:
@@ -66,6 +70,10 @@ class Table:
     async def write(self, **changes: Any) -> int:
         self.orders_now = replace(self.orders_now, **changes)
         return self.num_polls
+
+    async def stall(self, yes: bool) -> None:
+        """Leave all questions unanswered, or answer them again."""
+        self.is_open.clear() if yes else self.is_open.set()
 
     async def tell(self, label: str, what: str, value: Any) -> None:
         self.tasks[label].put_nowait((what, value))
@@ -112,8 +120,17 @@ def _facts() -> dict[str, Any]:
             for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "NODE_RANK")
         ),
         "device": str(ray.train.torch.get_device()),
+        "logged": _logged_rank(),
         "checkpoint": ray.train.get_checkpoint() is not None,
     }
+
+
+def _logged_rank() -> int:
+    """Return the rank under which Ray Train would log something now."""
+    record = logging.makeLogRecord({})
+    for handler in logging.getLogger("ray.train").handlers:
+        handler.filter(record)
+    return record.world_rank
 
 
 def room() -> list[dict[str, Any]]:
@@ -219,6 +236,25 @@ class Group:
 
     def tell(self, label: str, what: str, value: Any = None) -> None:
         ray.get(self.table.tell.remote(label, what, value))
+
+    def stall(self, yes: bool) -> None:
+        ray.get(self.table.stall.remote(yes))
+
+    def workers_known_to_ray(self, number: int) -> list[str]:
+        """Wait until Ray's own record of the run has so many workers; return them by rank."""
+        actor = ray.get_actor("train_v2_state_actor", namespace="_train_state_actor")
+        run = self.trainer.train_run_context.run_id
+        found: list[Any] = []
+
+        def as_many() -> bool:
+            (attempt,) = ray.get(actor.get_train_run_attempts.remote())[run].values()
+            found[:] = sorted(attempt.workers, key=lambda worker: worker.world_rank)
+            return len(found) == number
+
+        until(as_many)
+        assert [worker.world_rank for worker in found] == list(range(number))
+        assert all(worker.log_file_path for worker in found)
+        return [worker.actor_id for worker in found]
 
     def hang_up(self, label: str) -> None:
         ray.get(self.table.hang_up.remote(label))

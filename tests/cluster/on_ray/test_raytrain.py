@@ -20,7 +20,7 @@ def run(own_environment, tmp_path_factory) -> Iterator[Callable[[str], None]]:
     with (folder / "output").open("w+") as output:
         process = subprocess.Popen(
             [sys.executable, str(SUPPORT / "run_in_ray.py"), "raytrain_scenarios", str(folder)],
-            env=own_environment(folder),
+            env=own_environment(folder, RAY_TRAIN_ENABLE_STATE_TRACKING="1"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=output,
