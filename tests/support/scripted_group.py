@@ -127,7 +127,7 @@ def _facts() -> dict[str, Any]:
 
 def _logged_rank() -> int:
     """Return the rank under which Ray Train would log something now."""
-    record = logging.makeLogRecord({})
+    record = logging.LogRecord("ray.train", logging.INFO, "", 0, "", (), None)
     for handler in logging.getLogger("ray.train").handlers:
         handler.filter(record)
     return record.world_rank
