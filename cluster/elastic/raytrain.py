@@ -17,7 +17,8 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import ray
-import ray.exceptions as lost
+from ray.actor import ActorHandle
+from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayActorError, RayError
 from ray.train import Checkpoint, Result
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.torch.config import _set_torch_distributed_env_vars, _TorchBackend
@@ -27,21 +28,26 @@ from ray.train.v2._internal.exceptions import (
     WorkerHealthCheckFailedError,
     WorkerHealthCheckTimeoutError,
 )
+from ray.train.v2._internal.execution import context as train_context
 from ray.train.v2._internal.execution.callback import WorkerGroupCallback
 from ray.train.v2._internal.execution.checkpoint.checkpoint_manager import CheckpointManager
 from ray.train.v2._internal.execution.checkpoint.report_handler import ReportCallbackHandler
-from ray.train.v2._internal.execution.context import DistributedContext, get_train_context
 from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2._internal.execution.scaling_policy.fixed import FixedScalingPolicy
+from ray.train.v2._internal.execution.storage import StorageContext
 from ray.train.v2._internal.execution.training_report import _TrainingReport
-from ray.train.v2._internal.execution.worker_group import WorkerGroup
-from ray.train.v2._internal.execution.worker_group.execution_group import ReplicaGroup
-from ray.train.v2._internal.execution.worker_group.placement_group_handle import (
+from ray.train.v2._internal.execution.worker_group import (
     DefaultPlacementGroupHandle,
+    RayTrainWorker,
+    ReplicaGroup,
+    Worker,
+    WorkerGroup,
+    WorkerGroupContext,
+    WorkerGroupState,
+    WorkerStatus,
 )
-from ray.train.v2._internal.execution.worker_group.poll import WorkerStatus
-from ray.train.v2._internal.execution.worker_group.worker import Worker
 from ray.train.v2._internal.logging import logging as train_logging
+from ray.train.v2._internal.state.state_manager import TrainStateManager
 from ray.train.v2._internal.util import bundle_to_remote_args
 from ray.util.scheduling_strategies import (
     NodeAffinitySchedulingStrategy,
@@ -53,16 +59,15 @@ from cluster.elastic.arrivals import (
     LEFT,
     Fate,
     Process,
-    given_up,
     goes_on,
     is_deserted,
-    note_dialled,
-    num_needed,
     places_in_use,
+    plan,
 )
 from cluster.elastic.orders import Orders
 from cluster.elastic.places import Places, give_back, release_placement_groups
 from cluster.elastic.ranks import Ranks, ranks
+from cluster.elastic.ray_gate import SETS, Private
 from cluster.ray_saver import POINTER_FILE
 
 _LOG = logging.getLogger(__name__)
@@ -70,7 +75,7 @@ _LOG = logging.getLogger(__name__)
 
 Record = dict[str, Any]
 
-_ALONE = DistributedContext(
+_ALONE = train_context.DistributedContext(
     world_rank=0, world_size=1, local_rank=0, local_world_size=1, node_rank=0
 )
 """What a newcomer is told until it joins: it warms up in a world of its own."""
@@ -168,7 +173,7 @@ class _Seam(WorkerGroupCallback):  # type: ignore[misc]
         self.num_reported = 0
 
     def ask(
-        self, lost_labels: Collection[str], timeout_s: float | None
+        self, ended: Collection[str], timeout_s: float | None
     ) -> tuple[Orders, list[Record]] | None:
         """Return the orders and the new checkpoints, or None if the answer is late.
 
@@ -176,12 +181,12 @@ class _Seam(WorkerGroupCallback):  # type: ignore[misc]
             RayActorError: The controller is lost, and with it the run.
         """
         questions = [
-            self._controller.orders.remote(tuple(lost_labels)),
+            self._controller.orders.remote(tuple(ended)),
             self._controller.checkpoints.remote(self.num_reported),
         ]
         try:
             orders, records = ray.get(questions, timeout=timeout_s)
-        except lost.GetTimeoutError:
+        except GetTimeoutError:
             return None
         return orders, records
 
@@ -189,8 +194,8 @@ class _Seam(WorkerGroupCallback):  # type: ignore[misc]
 class _Unattended(ReplicaGroup):  # type: ignore[misc]
     """A newcomer, for callbacks that want something done there: it is sent, not waited for."""
 
-    def execute(self, function: Any, *args: Any, **kwargs: Any) -> Any:
-        return self.execute_async(function, *args, **kwargs)
+    def execute(self, fn: Any, *fn_args: Any, **fn_kwargs: Any) -> Any:
+        return self.execute_async(fn, *fn_args, **fn_kwargs)
 
 
 class _WorkerGroup(WorkerGroup):  # type: ignore[misc]
@@ -202,7 +207,7 @@ class _WorkerGroup(WorkerGroup):  # type: ignore[misc]
         super().__init__(train_run_context, worker_group_context, callbacks)
         self._seam = self._callback(_Seam)
         self._processes: dict[str, Process] = {}
-        self._lost_labels: set[str] = set()
+        self._ended: set[str] = set()
         self._places = Places(
             _prefix(train_run_context),
             worker_group_context.resources_per_worker,
@@ -234,56 +239,58 @@ class _WorkerGroup(WorkerGroup):  # type: ignore[misc]
         statuses = dict(zip(map(_label, self.get_workers()), polled, strict=True))
         statuses |= self._poll_others()
         for label, status in statuses.items():
-            if _fate(status) == "lost":
-                self._lost_labels.add(label)
-                _end(self._processes[label])
-        answer = self._seam.ask(self._lost_labels, timeout)
+            self._processes[label].fate = _fate(status)
+        self._ended |= {label for label in statuses if self._processes[label].fate != "runs"}
+        answer = self._seam.ask(self._ended, timeout)
         if answer is not None:
-            self._carry_out(answer[0], statuses)
-            self._register(answer[1])
+            orders, records = answer
+            self._carry_out(orders)
+            self._register(records)
         mine = [statuses.get(_label(w), WorkerStatus(running=True)) for w in self.get_workers()]
         return _as_shown(mine, is_current=answer is not None)
 
     def _poll_others(self) -> dict[str, WorkerStatus]:
         """Return how those are that are no members, as far as they have answered."""
         members = set(map(_label, self.get_workers()))
-        others = {k: p for k, p in self._processes.items() if k not in members}
         statuses = {}
-        for label, process in others.items():
+        for label, process in self._processes.items():
+            if label in members:
+                continue
             process.poll = process.poll or process.worker.actor.poll_status.remote()
             if not _is_there(process.poll):
                 continue
             try:
                 statuses[label] = ray.get(process.poll)
-            except lost.RayError as error:
-                failure = WorkerHealthCheckFailedError("a newcomer was lost", error)
+            except RayError as error:
+                failure = WorkerHealthCheckFailedError("a newcomer failed", error)
                 statuses[label] = WorkerStatus(running=False, error=failure)
+            if (problem := statuses[label].error) is not None:
+                _LOG.warning(
+                    "worker %s, which is no member of the group, failed: %s", label, problem
+                )
             process.poll = None
         return statuses
 
-    def _carry_out(self, orders: Orders, statuses: dict[str, WorkerStatus]) -> None:
-        note_dialled(orders, self._processes)
-        for label in orders.end & self._processes.keys():
-            _end(self._processes[label])
+    def _carry_out(self, orders: Orders) -> None:
+        for label in orders.workers.keys() & self._processes.keys():
+            self._processes[label].has_dialled = True
         self._follow(orders.members)
         members = set(map(_label, self.get_workers()))
-        for label in self._processes.keys() - members:
-            if _fate(statuses.get(label)) != "runs":
-                if (error := statuses[label].error) is not None:
-                    _LOG.warning("worker %s, no member of the group, failed: %s", label, error)
-                _end(self._processes[label])
-            if self._processes[label].is_over:
+        todo = plan(orders, self._processes, members)
+        for label in todo.end:
+            _end(self._processes[label])
+            if label not in members:
                 del self._processes[label]
-        if not any(_fate(statuses.get(label)) == "runs" for label in members):
-            return  # all has ended
-        needed = num_needed(orders, self._processes.values())
-        for _ in range(needed):
+        for _ in range(todo.start):
             self._start_newcomer(orders)
-        for process in given_up(-needed, self._processes, members) if needed < 0 else ():
-            _end(process)
 
     def _start_newcomer(self, orders: Orders) -> None:
-        """Send everything that makes a worker of a process, in order, and wait for nothing."""
+        """Send everything that makes a worker of a process, in order, and wait for nothing.
+
+        Ray Train shows the workers that it starts on one node each other's GPUs. A newcomer sees
+        its own alone, and is not seen by the others: what NCCL finds out must be the same on both
+        sides of a connection.
+        """
         context = self._worker_group_context
         place = self._places.take(places_in_use(orders, self._processes))
         strategy = PlacementGroupSchedulingStrategy(place.group, place.bundle)
@@ -329,8 +336,10 @@ class _WorkerGroup(WorkerGroup):  # type: ignore[misc]
             workers, ranks([worker.metadata.node_id for worker in workers]), strict=True
         ):
             worker.distributed_context = _distributed_context(mine)
-        self._worker_group_state = replace(self._worker_group_state, workers=workers)
-        self._worker_group_context = replace(self._worker_group_context, num_workers=len(workers))
+        self._worker_group_state: Any = replace(self._worker_group_state, workers=workers)
+        self._worker_group_context: Any = replace(
+            self._worker_group_context, num_workers=len(workers)
+        )
         self._replica_groups = [
             ReplicaGroup([w], w.resources, self._replica_group_callbacks) for w in workers
         ]
@@ -391,7 +400,7 @@ def set_context(
         node_rank: The number of its node.
     """
     mine = Ranks(rank, world_size, local_rank, local_world_size, node_rank)
-    context = get_train_context()
+    context = train_context.get_train_context()
     context.distributed_context = _distributed_context(mine)
     os.environ |= {name.upper(): str(number) for name, number in asdict(mine).items()}
     for logger in (logging.getLogger("ray.train"), logging.getLogger()):
@@ -400,9 +409,9 @@ def set_context(
                 filter_.__init__(context)  # it copied the ranks
 
 
-def _distributed_context(mine: Ranks) -> DistributedContext:
+def _distributed_context(mine: Ranks) -> Any:
     numbers = asdict(mine)
-    return DistributedContext(world_rank=numbers.pop("rank"), **numbers)
+    return train_context.DistributedContext(world_rank=numbers.pop("rank"), **numbers)
 
 
 def _prefix(run: Any) -> str:
@@ -425,17 +434,17 @@ def _is_known(process: Process) -> bool:
         return False
     try:
         process.worker.metadata, process.worker.log_file_path = ray.get(list(process.about))
-    except lost.RayError:
+    except RayError:
         return False  # lost; the next generation will not have it
     process.about = None
     return True
 
 
 def _end(process: Process) -> None:
-    if not process.is_over:
+    if not process.was_ended:
         ray.kill(process.worker.actor)
         give_back(process.place)
-        process.is_over = True
+        process.was_ended = True
 
 
 def _fate(status: WorkerStatus | None) -> Fate:
@@ -444,9 +453,9 @@ def _fate(status: WorkerStatus | None) -> Fate:
     error = status.error
     if isinstance(error, WorkerHealthCheckFailedError):
         error = error.health_check_failure
-    if isinstance(error, lost.ActorUnavailableError):
+    if isinstance(error, ActorUnavailableError):
         return "runs"  # if it does not come back, its lease ends
-    if isinstance(error, lost.RayActorError | WorkerHealthCheckTimeoutError):
+    if isinstance(error, RayActorError | WorkerHealthCheckTimeoutError):
         return "lost"
     if error is not None:
         return "raised"
@@ -468,3 +477,88 @@ def _as_shown(statuses: list[WorkerStatus], *, is_current: bool) -> list[WorkerS
         error = ResizeError("every worker has left the group, and none is there to go on")
         return [replace(status, error=error) for status in statuses]
     return statuses
+
+
+PRIVATE: tuple[Private, ...] = (
+    (TorchTrainer, "_initialize_and_run_controller", "self controller_init_kwargs"),
+    (TrainController, "run", "self"),
+    (TrainController, "get_result", "self"),
+    (TrainController, "worker_group_cls", "train_run_context worker_group_context callbacks"),
+    (constants, "get_env_vars_to_propagate", ""),
+    (constants, "ENABLE_PREEMPTION_WATCHER_ENV_VAR", ""),
+    (_TorchBackend, "on_start", "self worker_group backend_config"),
+    (_TorchBackend, "on_shutdown", "self worker_group backend_config"),
+    (FixedScalingPolicy, "_get_num_workers_for_resource_request", "self"),
+    (FixedScalingPolicy, "_send_resource_request", "self"),
+    (
+        FixedScalingPolicy,
+        "make_decision_for_running_worker_group",
+        "self worker_group_state worker_group_status",
+    ),
+    (WorkerGroup, "_start_impl", "self worker_group_state_builder"),
+    (WorkerGroup, "_create_placement_group", "self scaling_config worker_group_context"),
+    (WorkerGroup, "_poll_workers_and_collect_errors", "self timeout"),
+    (WorkerGroup, "_get_worker_runtime_env", "custom_runtime_env"),
+    (WorkerGroup, "_clear_state", "self"),
+    (WorkerGroup, "get_workers", "self"),
+    (
+        WorkerGroup.__init__,
+        SETS,
+        "_train_run_context _worker_group_context _storage_context _callbacks "
+        "_replica_group_callbacks _worker_callbacks_to_propagate _worker_group_state "
+        "_replica_groups _worker_rank_to_replica_group_rank _world_rank_to_ongoing_poll",
+    ),
+    (
+        WorkerGroupContext,
+        "__init__",
+        "self run_attempt_id train_fn_ref num_workers resources_per_worker placement_strategy "
+        "label_selector num_slices",
+    ),
+    (WorkerGroupState, "__init__", "self start_time placement_group_handle workers sync_actor"),
+    (
+        Worker,
+        "__init__",
+        "self actor metadata resources distributed_context log_file_path "
+        "placement_group_bundle_index",
+    ),
+    (Worker, "execute_async", "self fn fn_args fn_kwargs"),
+    (
+        WorkerStatus,
+        "__init__",
+        "self running error training_report return_value preemption_info",
+    ),
+    (ReplicaGroup, "__init__", "self workers resources_per_worker callbacks"),
+    (ReplicaGroup, "execute", "self fn fn_args fn_kwargs"),
+    (RayTrainWorker, "get_metadata", "self"),
+    (RayTrainWorker, "poll_status", "self"),
+    (RayTrainWorker, "run_train_fn", "self train_fn_ref"),
+    (
+        RayTrainWorker,
+        "init_train_context",
+        "self train_run_context distributed_context synchronization_actor storage_context "
+        "worker_callbacks controller_actor dataset_shard_provider checkpoint has_validation_fn "
+        "current_report_index",
+    ),
+    (WorkerHealthCheckFailedError, "__init__", "self message failure"),
+    (WorkerHealthCheckFailedError.__init__, SETS, "health_check_failure"),
+    (DefaultPlacementGroupHandle, "__init__", "self pg"),
+    (CheckpointManager, "before_init_train_context", "self workers"),
+    (CheckpointManager, "after_report", "self training_report metrics"),
+    (ReportCallbackHandler, "after_replica_group_start", "self replica_group"),
+    (ReportCallbackHandler.__init__, SETS, "_report_callbacks"),
+    (_TrainingReport, "__init__", "self checkpoint metrics validation"),
+    (StorageContext, "build_checkpoint_path_from_name", "self checkpoint_name"),
+    (StateManagerCallback.after_controller_start, SETS, "_state_manager _run_id"),
+    (TrainStateManager, "update_train_run_attempt_running", "self run_id attempt_id workers"),
+    (train_context, "get_train_context", ""),
+    (train_context.TrainContext, "distributed_context", ""),
+    (
+        train_context.DistributedContext,
+        "__init__",
+        "self world_rank world_size local_rank local_world_size node_rank",
+    ),
+    (train_logging, "get_train_application_worker_log_path", ""),
+    (train_logging.TrainContextFilter, "__init__", "self context"),
+    (ActorHandle, "_actor_id", ""),
+)
+"""What this file needs of Ray's inside; see `cluster.elastic.ray_gate.changed`."""

@@ -187,6 +187,7 @@ class Worker:
         about = describe(self._composed, self._job, group.world_size)
         about |= {"run": self._folder.name, "resumed_from": beginning.checkpoint}
         self._loop.start(about)
+        self._watch.read()
         self._settle()
 
     def _transfer(self, source: int) -> None:

@@ -1,11 +1,14 @@
-"""A worker group in Ray Train whose orders a test writes, and whose workers do what it tells them."""
+"""A worker group in Ray Train: a test writes its orders and tells its workers what to do."""
 
 import asyncio
+import contextlib
+import json
+import logging
 import os
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from cluster.elastic.orders import Orders
 from cluster.elastic.places import release_placement_groups
 from cluster.elastic.ranks import ranks
 from cluster.elastic.raytrain import InPlaceTrainer, set_context
+from cluster.ray_saver import POINTER_FILE
 from cluster.side_thread import SideThread
 
 PATIENCE_S = 120
@@ -37,11 +41,14 @@ class Table:
         self.hung_up: set[str] = set()
         self.lost: set[str] = set()
         self.num_polls = 0
+        self.is_open = asyncio.Event()
+        self.is_open.set()
         self.tasks: dict[str, asyncio.Queue[tuple[str, Any]]] = defaultdict(asyncio.Queue)
 
     async def orders(self, lost: tuple[str, ...]) -> Orders:
         self.lost |= set(lost)
         self.num_polls += 1
+        await self.is_open.wait()
         return replace(self.orders_now, workers=dict.fromkeys(self._living(), 0))
 
     async def checkpoints(self, cursor: int) -> list[dict[str, Any]]:
@@ -49,6 +56,9 @@ class Table:
 
     async def say(self, label: str, facts: dict[str, Any]) -> None:
         """A worker dials in, or says what it sees now."""
+        if label not in self.facts:
+            missing = max(self.orders_now.missing - 1, 0)
+            self.orders_now = replace(self.orders_now, missing=missing)
         self.facts[label] = facts
 
     async def hang_up(self, label: str) -> None:
@@ -60,6 +70,10 @@ class Table:
     async def write(self, **changes: Any) -> int:
         self.orders_now = replace(self.orders_now, **changes)
         return self.num_polls
+
+    async def stall(self, yes: bool) -> None:
+        """Leave all questions unanswered, or answer them again."""
+        self.is_open.clear() if yes else self.is_open.set()
 
     async def tell(self, label: str, what: str, value: Any) -> None:
         self.tasks[label].put_nowait((what, value))
@@ -106,8 +120,17 @@ def _facts() -> dict[str, Any]:
             for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "NODE_RANK")
         ),
         "device": str(ray.train.torch.get_device()),
+        "logged": _logged_rank(),
         "checkpoint": ray.train.get_checkpoint() is not None,
     }
+
+
+def _logged_rank() -> int:
+    """Return the rank under which Ray Train would log something now."""
+    record = logging.LogRecord("ray.train", logging.INFO, "", 0, "", (), None)
+    for handler in logging.getLogger("ray.train").handlers:
+        handler.filter(record)
+    return record.world_rank
 
 
 def room() -> list[dict[str, Any]]:
@@ -122,10 +145,25 @@ def until(condition: Callable[[], Any]) -> None:
         threading.Event().wait(0.02)
 
 
+@contextlib.contextmanager
+def filled(*, keep: float) -> Iterator[None]:
+    """Hold all CPUs for the duration of a ``with`` block but those that are in use."""
+    group = ray.util.placement_group([{"CPU": os.cpu_count() - keep}])
+    assert group.wait(PATIENCE_S)
+    yield
+    ray.util.remove_placement_group(group)
+
+
 def train_controllers() -> list[psutil.Process]:
     """Return the processes in which Ray Train runs its controllers."""
     processes = psutil.Process().children(recursive=True)
-    return [each for each in processes if "_TrainController" in " ".join(each.cmdline())]
+    return [each for each in processes if "_TrainController" in _command(each)]
+
+
+def _command(process: psutil.Process) -> str:
+    with contextlib.suppress(psutil.Error):  # it ends while we look
+        return " ".join(process.cmdline())
+    return ""
 
 
 def ended(groups: "list[Group]") -> None:
@@ -143,6 +181,7 @@ class Group:
     """One run of an `InPlaceTrainer` under way."""
 
     def __init__(self, folder: Path, num_workers: int, max_failures: int = 0) -> None:
+        self._folder = folder
         self.table = ray.remote(Table).options(num_cpus=0).remote()
         self.trainer = InPlaceTrainer(
             work,
@@ -193,13 +232,39 @@ class Group:
             self.tell(label, "join", vars(mine))
         wanted = [(rank, len(members)) for rank in range(len(members))]
         self.until(lambda now: [now["living"][label]["context"][:2] for label in members] == wanted)
-        self.write(missing=0, members=members, generation=generation)
+        self.write(members=members, generation=generation)
 
     def tell(self, label: str, what: str, value: Any = None) -> None:
         ray.get(self.table.tell.remote(label, what, value))
 
+    def stall(self, yes: bool) -> None:
+        ray.get(self.table.stall.remote(yes))
+
+    def workers_known_to_ray(self, number: int) -> list[str]:
+        """Wait until Ray's own record of the run has so many workers; return them by rank."""
+        actor = ray.get_actor("train_v2_state_actor", namespace="_train_state_actor")
+        run = self.trainer.train_run_context.run_id
+        found: list[Any] = []
+
+        def as_many() -> bool:
+            (attempt,) = ray.get(actor.get_train_run_attempts.remote())[run].values()
+            found[:] = sorted(attempt.workers, key=lambda worker: worker.world_rank)
+            return len(found) == number
+
+        until(as_many)
+        assert [worker.world_rank for worker in found] == list(range(number))
+        assert all(worker.log_file_path for worker in found)
+        return [worker.actor_id for worker in found]
+
+    def hang_up(self, label: str) -> None:
+        ray.get(self.table.hang_up.remote(label))
+
     def checkpoint(self, **record: Any) -> None:
         ray.get(self.table.checkpoint.remote(event="checkpoint", **record))
+
+    def pointers(self) -> list[dict[str, str]]:
+        """Return the checkpoints that Ray Train keeps."""
+        return [json.loads(file.read_text()) for file in self._folder.glob(f"*/*/{POINTER_FILE}")]
 
     def expect_room(self, number: int) -> None:
         """Wait until so many placement groups are left."""

@@ -10,7 +10,7 @@ import pytest
 
 pytestmark = pytest.mark.ray
 
-SCENARIOS = Path(__file__).parents[2] / "support" / "raytrain_scenarios.py"
+SUPPORT = Path(__file__).parents[2] / "support"
 
 
 @pytest.fixture(scope="module")
@@ -19,8 +19,8 @@ def run(own_environment, tmp_path_factory) -> Iterator[Callable[[str], None]]:
     folder = tmp_path_factory.mktemp("raytrain")
     with (folder / "output").open("w+") as output:
         process = subprocess.Popen(
-            [sys.executable, str(SCENARIOS), str(folder)],
-            env=own_environment(folder),
+            [sys.executable, str(SUPPORT / "run_in_ray.py"), "raytrain_scenarios", str(folder)],
+            env=own_environment(folder, RAY_TRAIN_ENABLE_STATE_TRACKING="1"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=output,
@@ -43,3 +43,11 @@ def run(own_environment, tmp_path_factory) -> Iterator[Callable[[str], None]]:
 
 def test_workers_join_leave_and_are_lost_while_the_run_goes_on(run):
     run("join_leave_and_loss")
+
+
+def test_newcomers_are_withdrawn_and_ended_and_their_errors_hidden_but_not_those_of_members(run):
+    run("withdrawal_and_ends")
+
+
+def test_a_lost_group_is_started_again_and_a_lost_controller_holds_nothing(run):
+    run("loss_of_all_and_of_the_controller")
