@@ -52,9 +52,9 @@ def usable_mode(job: Job) -> tuple[Mode, str | None]:
     """Return the mode that the job gets, and why if it is not the one that it asks for."""
     if job.elastic.mode == "restart":
         return "restart", None
-    from cluster.elastic import raytrain
+    from cluster.elastic.ray_gate import supported
 
-    reason = raytrain.supported()
+    reason = supported()
     return ("in_place", None) if reason is None else ("restart", reason)
 
 

@@ -90,7 +90,7 @@ def updates(folder: Path) -> list[Update]:
     """Return the updates along the lineage of the weights, oldest first.
 
     Two ranks whose weights or running statistics differ in a single bit at the same update count as
-    two updates, each with a part of the samples: nothing else is needed to see that they were equal.
+    two updates, each with a part of the samples: that all are whole says that they were equal.
     """
     lines = [
         json.loads(line)

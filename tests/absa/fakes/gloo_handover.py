@@ -8,7 +8,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from absa.handover.stake import Stake
 from engine import Classify, Points, make_replica, normed_network, run_updates
 from states import assorted
 
@@ -16,6 +15,7 @@ from absa.collective import ProcessGroup
 from absa.handover.hand_over import hand_over
 from absa.handover.parcels import Sizes
 from absa.handover.run import hand_over_run
+from absa.handover.stake import Stake
 from absa.handover.wire import Wire
 from absa.progress import Progress
 from absa.run_state import RunState, gather

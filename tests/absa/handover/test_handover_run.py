@@ -65,8 +65,8 @@ def test_another_job_is_refused_and_nothing_has_changed(newcomer, why):
 
     def attempt(rank):
         me = rank.rank
+        held = gather(replicas[me], STATE) if me == 1 else None
         with pytest.raises(ResizeError) as caught:
-            held = gather(replicas[me], STATE) if me == 1 else None
             hand_over_run(replicas[me], held, Wire(rank), 1, current=me == 1)
         return str(caught.value)
 
