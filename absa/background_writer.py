@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
 
-from absa.checkpoint import CheckpointInfo, save_checkpoint
+from absa.checkpoint import CheckpointInfo, freely, save_checkpoint
 from absa.state import Json, StateTree
 from absa.storage import Storage
 
@@ -22,10 +22,16 @@ class BackgroundWriter:
         folder: The run's ``checkpoints``.
         on_done: Called in the writer's thread when a checkpoint exists; if it raises, that counts
             as the writer's failure.
+        permit: As `save_checkpoint` takes it.
     """
 
-    def __init__(self, folder: Storage, on_done: Callable[[CheckpointInfo], None]) -> None:
-        self._folder = folder
+    def __init__(
+        self,
+        folder: Storage,
+        on_done: Callable[[CheckpointInfo], None],
+        permit: Callable[[], None] = freely,
+    ) -> None:
+        self._folder, self._permit = folder, permit
         self._on_done = on_done
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
@@ -85,4 +91,5 @@ class BackgroundWriter:
     def _save(
         self, name: str, snapshot: StateTree, job: Mapping[str, Any], about: Mapping[str, Json]
     ) -> None:
-        self._on_done(save_checkpoint(self._folder, name, snapshot, job, about))
+        info = save_checkpoint(self._folder, name, snapshot, job, about, self._permit)
+        self._on_done(info)

@@ -9,7 +9,7 @@ import hashlib
 import re
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -52,8 +52,17 @@ def checkpoint_name(update: int, lineage: int = 0) -> str:
     return f"update-{update:08d}" + (f"-lineage{lineage}" if lineage else "")
 
 
+def freely() -> None:
+    """Let it exist: nobody else writes here."""
+
+
 def save_checkpoint(
-    folder: Storage, name: str, tree: StateTree, job: Mapping[str, Any], about: Mapping[str, Json]
+    folder: Storage,
+    name: str,
+    tree: StateTree,
+    job: Mapping[str, Any],
+    about: Mapping[str, Json],
+    permit: Callable[[], None] = freely,
 ) -> CheckpointInfo:
     """Write a checkpoint; one of the same name is replaced only once the new one is whole.
 
@@ -63,6 +72,7 @@ def save_checkpoint(
         tree: Must not change meanwhile (`clone_to_host`). Memory layout and sharing are not kept.
         job: The resolved job.
         about: Small facts; ``best_metric`` (higher is better) is what `best` goes by.
+        permit: Called once all is written and before the checkpoint exists; raises if it must not.
 
     Raises:
         CheckpointError: Something cannot be written; there is no new checkpoint then, and an
@@ -87,6 +97,7 @@ def save_checkpoint(
         }
         seconds = time.monotonic() - begun
         manifest = Manifest(files, dict(tree.kinds), dtypes, dict(about), seconds)
+        permit()
         here.write(MANIFEST_FILE, [seal_manifest(manifest)])
     except BaseException:
         _clean(here, token)

@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Self
 
 from absa.background_writer import BackgroundWriter
-from absa.checkpoint import CheckpointInfo, checkpoint_name
+from absa.checkpoint import CheckpointInfo, checkpoint_name, freely
 from absa.events import Record
 from absa.retention import prune
 from absa.run_folder import RunFolder
@@ -23,14 +23,21 @@ class FolderSaver:
         job: The resolved job, stored in every checkpoint.
         on_written: Called with each checkpoint's record, from the writing thread.
         rank: This process's rank.
+        permit: As `absa.checkpoint.save_checkpoint` takes it.
     """
 
     def __init__(
-        self, folder: RunFolder, job: Job, on_written: Callable[[Record], None], *, rank: int
+        self,
+        folder: RunFolder,
+        job: Job,
+        on_written: Callable[[Record], None],
+        *,
+        rank: int,
+        permit: Callable[[], None] = freely,
     ) -> None:
         self._folder, self._rank, self._on_written = folder.checkpoints, rank, on_written
         self._config, self._job = job.checkpoint, job.model_dump(mode="json")
-        self._writer = BackgroundWriter(self._folder, self._written)
+        self._writer = BackgroundWriter(self._folder, self._written, permit)
         self._last: str | None = None
 
     def __enter__(self) -> Self:

@@ -17,6 +17,8 @@ from cluster.elastic.member import Abort, Action, Holding, Member, Step
 from cluster.elastic.messages import Reply
 from cluster.ray_failure import LostPeerError
 
+_LOOK_S = 0.02
+
 HEARTBEAT_S = 1.0
 """How often a worker says that it lives; a tenth of its lease."""
 
@@ -143,6 +145,17 @@ class Membership:
                 f"worker {self.worker} has not heard from the coordinator for {self._lease_s:g} s, "
                 f"or generation {generation} is over: it may have been replaced"
             )
+
+    def wait_for_lease(self) -> None:
+        """Return once this worker knows that it has not been replaced; for what takes long.
+
+        Raises:
+            LostPeerError: It has been replaced, or the coordinator is gone.
+        """
+        while time.monotonic() >= self._member.lease_until_s or self._member.phase == "gone":
+            if self._hung_up or self._member.phase == "gone":
+                raise LostPeerError(f"worker {self.worker} was replaced: it must write nothing")
+            time.sleep(_LOOK_S)
 
     def _keep_position(self) -> None:
         """Let the member know how far the training has come."""

@@ -172,8 +172,10 @@ class _Around:
 
     node = socket.gethostname()
 
-    def __init__(self, job: Job, folder: RunFolder, line: Connection) -> None:
-        self._job, self._folder, self._line = job, folder, line
+    def __init__(
+        self, job: Job, folder: RunFolder, line: Connection, permit: Callable[[], None]
+    ) -> None:
+        self._job, self._folder, self._line, self._permit = job, folder, line, permit
         self._boundary: _ParentLine | None = None
         self._saver: FolderSaver | None = None
 
@@ -184,7 +186,9 @@ class _Around:
             return NoBoundary(), NoSaver()
         if self._boundary is None or self._saver is None:
             self._boundary = _ParentLine(self._line)
-            self._saver = FolderSaver(self._folder, self._job, self._boundary.record, rank=0)
+            self._saver = FolderSaver(
+                self._folder, self._job, self._boundary.record, rank=0, permit=self._permit
+            )
         self._boundary.number = (place.lineage, place.generation)
         return self._boundary, self._saver
 
@@ -230,7 +234,7 @@ def _work(
     """Be a worker process."""
     torch.set_num_threads(job.workers.threads or 1)
     membership = Membership(invitation, label, LOOPBACK)
-    around = _Around(job, folder, line)
+    around = _Around(job, folder, line, membership.wait_for_lease)
     try:
         Worker(job, folder, membership, torch.device("cpu"), around).run()
     except Exception as error:

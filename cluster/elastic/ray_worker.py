@@ -43,7 +43,8 @@ def train_elastic(config: dict[str, Any]) -> str | None:
     context = ray.get_runtime_context()
     ip = ray.util.get_node_ip_address()
     membership = Membership(config["invitation"], context.get_actor_id(), ip)
-    surroundings = RaySurroundings(job, config["folder"], controller, context.get_node_id())
+    node = context.get_node_id()
+    surroundings = RaySurroundings(job, config["folder"], controller, membership, node)
     try:
         torch.set_num_threads(num_threads(job, _room_here(job)))
         keep_freed_memory()
@@ -67,13 +68,17 @@ class RaySurroundings:
         job: The resolved job.
         folder: The run's.
         controller: The run's controller actor.
+        membership: This worker's.
         node: The id of the node that this process runs on.
     """
 
-    def __init__(self, job: Job, folder: RunFolder, controller: Any, node: str) -> None:
+    def __init__(
+        self, job: Job, folder: RunFolder, controller: Any, membership: Membership, node: str
+    ) -> None:
         self.node = node
         self.lineage: int | None = None
         self._job, self._folder, self._controller = job, folder, controller
+        self._membership = membership
         self._link: ControllerLink | None = None
         self._saver: FolderSaver | None = None
 
@@ -88,7 +93,9 @@ class RaySurroundings:
             return NoBoundary(), NoSaver()
         if self._link is None or self._saver is None:
             self._link = ControllerLink(self._controller, place.lineage, place.generation)
-            self._saver = FolderSaver(self._folder, self._job, self._link.record, rank=0)
+            permit = self._membership.wait_for_lease
+            record = self._link.record
+            self._saver = FolderSaver(self._folder, self._job, record, rank=0, permit=permit)
         self._link.lineage, self._link.generation = place.lineage, place.generation
         return self._link, self._saver
 

@@ -164,3 +164,18 @@ def test_a_save_that_is_killed_at_any_point_leaves_the_old_or_the_new(tmp_path: 
             assert load_checkpoint(folder, checkpoint_name(2))[0].values["value"] == 3.0
             assert list(folder.entries()) == [checkpoint_name(2)]
             assert len(folder.child(checkpoint_name(2)).entries()) == 4
+
+
+def test_a_writer_that_was_replaced_meanwhile_leaves_no_checkpoint(tmp_path: Path) -> None:
+    folder = LocalStorage(tmp_path)
+    save_checkpoint(folder, checkpoint_name(1), tree(1.0), {}, {})
+
+    def replaced() -> None:
+        raise ConnectionError("another worker has taken this place")
+
+    for update in (1, 2):
+        with pytest.raises(ConnectionError):
+            save_checkpoint(folder, checkpoint_name(update), tree(2.0), {}, {}, replaced)
+    assert checkpoint_names(folder) == [checkpoint_name(1)]
+    loaded, _, _ = load_checkpoint(folder, checkpoint_name(1))
+    assert loaded.values["value"] == 1.0
