@@ -49,8 +49,8 @@ format: $(VENV)/.development
 	$(BIN)/ruff check --fix .
 
 bench-quick: $(VENV)/.development
-	@set -e; for file in $$(grep -l '__main__' benchmarks/*.py); do \
-		name=$$(basename $$file .py); echo "== $$name"; \
+	@set -e; for file in $$(grep -l '__main__' benchmarks/*.py) benchmarks/*/__main__.py; do \
+		name=$$(basename $${file%/__main__.py} .py); echo "== $$name"; \
 		$(BIN)/python -m benchmarks.$$name --quick; done
 
 $(VENV)/.python:
