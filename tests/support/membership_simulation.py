@@ -85,7 +85,6 @@ class Process:
     """For good, once its connection has ended."""
     lost: dict[str, int] = field(default_factory=dict)
     backlog: list[Callable[[], None]] = field(default_factory=list)
-    unapplied: tuple[int, bool] | None = None
 
 
 @dataclass
@@ -129,7 +128,7 @@ class World:
         kinds = {fault.kind for fault in schedule.faults}
         unclear = bool(kinds & {"link", "rift"}) and (schedule.silent or not schedule.blaming)
         self.culprits_are_known = not unclear and not kinds & {"slow", "controller"}
-        self.peaceful = kinds <= PEACEFUL
+        self.peaceful = kinds <= PEACEFUL and not schedule.loss
         self.trace: list[str] | None = None
 
     def play(self) -> None:
@@ -400,9 +399,6 @@ class World:
         if sent_at < self.processes[worker].connected_at:
             return  # the connection that it came over has ended
         self._do(worker, lambda m: self.member.replied(m, reply, LIMITS.lease_s), controller=True)
-        process = self.processes[worker]
-        if process.alive and process.unapplied is not None and not self._is_held_up(process):
-            self._apply(worker, *process.unapplied)
 
     def _do(self, worker: int, step: Callable[[Member], Any], *, controller: bool = False) -> None:
         process = self.processes[worker]
@@ -431,7 +427,6 @@ class World:
         elif isinstance(action, Restore):
             self._arrive(worker, action.generation, "restore", None)
         elif isinstance(action, Abort):
-            process.unapplied = None
             process.waits = False
             self._leave_meetings(worker, action.generation)
         elif isinstance(action, Train):
@@ -447,7 +442,6 @@ class World:
         if self._is_held_up(process):
             process.backlog.append(lambda: self._form(worker, form))
             return
-        process.unapplied = None
         process.progress += 1
         self.groups[announcement.generation] = announcement.members
         self._arrive(worker, announcement.generation, "form", process.member.holding)
@@ -538,7 +532,6 @@ class World:
         member, actions = self.member.failed(member, generation, blames)
         if member is not before:
             self._leave_meetings(worker, generation)
-            process.unapplied = None
             process.waits = False
         return member, actions
 
@@ -568,9 +561,8 @@ class World:
         if (member.phase, member.generation) != ("training", generation):
             return
         if not self.member.may_apply(member, generation, process.clock.at(self.now)):
-            process.unapplied = (generation, newer)  # until the coordinator is heard again
+            self._do(worker, lambda m: self._failed(worker, m, generation, None))
             return
-        process.unapplied = None
         lineage = member.holding.lineage
         process.history = self.rules.applies(lineage, generation, process.history)
         self._do(worker, lambda m: self.member.at_boundary(m, generation, newer=newer))

@@ -131,12 +131,6 @@ def hang_ups_mean_nothing(state: Any, worker: int, now_s: float) -> Any:
     return state, ()
 
 
-def hung_up_comes_back(state: Any, worker: int, now_s: float) -> Any:
-    """What a newcomer that hung up still says makes it a newcomer again."""
-    state, actions = coordinator.hung_up(state, worker, now_s)
-    return replace(state, ended=state.ended - {worker}), actions
-
-
 def nothing_is_done(state: Any, now_s: float) -> Any:
     return state, ()
 
@@ -188,9 +182,6 @@ BUGS = {
     "newcomers are believed": {"member": with_bug(member, formed=newcomers_are_believed)},
     "one that is cut off goes on": {"member": with_bug(member, cut_off=goes_on)},
     "hang-ups mean nothing": {"coordinator": with_bug(coordinator, hung_up=hang_ups_mean_nothing)},
-    "one that hung up comes back": {
-        "coordinator": with_bug(coordinator, hung_up=hung_up_comes_back)
-    },
     "nobody is dropped": {
         "coordinator": with_bug(coordinator, drop_the_unreachable=nothing_is_done)
     },
@@ -215,7 +206,6 @@ BUGS = {
 
 RARE = {
     "no lease": 400,
-    "one that hung up comes back": 600,
     "one that is cut off goes on": 1500,
 }
 """Where to begin to search for those that take long to find."""
