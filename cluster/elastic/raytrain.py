@@ -72,7 +72,6 @@ from cluster.ray_saver import POINTER_FILE
 
 _LOG = logging.getLogger(__name__)
 
-
 Record = dict[str, Any]
 
 _ALONE = train_context.DistributedContext(
@@ -241,13 +240,13 @@ class _WorkerGroup(WorkerGroup):  # type: ignore[misc]
         for label, status in statuses.items():
             self._processes[label].fate = _fate(status)
         self._ended |= {label for label in statuses if self._processes[label].fate != "runs"}
-        answer = self._seam.ask(self._ended, timeout)
-        if answer is not None:
+        is_current = False
+        if (answer := self._seam.ask(self._ended, timeout)) is not None:
             orders, records = answer
-            self._carry_out(orders)
+            is_current = self._carry_out(orders)
             self._register(records)
         mine = [statuses.get(_label(w), WorkerStatus(running=True)) for w in self.get_workers()]
-        return _as_shown(mine, is_current=answer is not None)
+        return _as_shown(mine, is_current=is_current)
 
     def _poll_others(self) -> dict[str, WorkerStatus]:
         """Return how those are that are no members, as far as they have answered."""
@@ -271,10 +270,11 @@ class _WorkerGroup(WorkerGroup):  # type: ignore[misc]
             process.poll = None
         return statuses
 
-    def _carry_out(self, orders: Orders) -> None:
+    def _carry_out(self, orders: Orders) -> bool:
+        """Do what the orders say; return whether Ray's picture of the group is true now."""
         for label in orders.workers.keys() & self._processes.keys():
             self._processes[label].has_dialled = True
-        self._follow(orders.members)
+        is_true = self._follow(orders.members)
         members = set(map(_label, self.get_workers()))
         todo = plan(orders, self._processes, members)
         for label in todo.end:
@@ -283,6 +283,7 @@ class _WorkerGroup(WorkerGroup):  # type: ignore[misc]
                 del self._processes[label]
         for _ in range(todo.start):
             self._start_newcomer(orders)
+        return is_true
 
     def _start_newcomer(self, orders: Orders) -> None:
         """Send everything that makes a worker of a process, in order, and wait for nothing.
@@ -324,33 +325,38 @@ class _WorkerGroup(WorkerGroup):  # type: ignore[misc]
         actor.run_train_fn.remote(context.train_fn_ref)
         self._processes[_label(worker)] = Process(worker, place, about=(metadata, log_path))
 
-    def _follow(self, members: Sequence[str]) -> None:
-        """Make Ray's group that of the newest generation, with its order of ranks."""
+    def _follow(self, members: Sequence[str]) -> bool:
+        """Make Ray's group that of the newest generation, in its order of ranks.
+
+        What Ray Train's own callbacks remember of a group is changed as well; those that are not
+        named here remember nothing, or only for ``ray.train.report``.
+
+        Returns:
+            False while what Ray must know of a member is still on the way.
+        """
         processes = [self._processes[label] for label in members if label in self._processes]
         workers = [process.worker for process in processes]
         if not workers or list(map(_label, workers)) == list(map(_label, self.get_workers())):
-            return
+            return True
         if not all(map(_is_known, processes)):
-            return  # its answer is on the way: at the next poll
-        for worker, mine in zip(
-            workers, ranks([worker.metadata.node_id for worker in workers]), strict=True
-        ):
+            return False
+        nodes = [worker.metadata.node_id for worker in workers]
+        for worker, mine in zip(workers, ranks(nodes), strict=True):
             worker.distributed_context = _distributed_context(mine)
         self._worker_group_state: Any = replace(self._worker_group_state, workers=workers)
-        self._worker_group_context: Any = replace(
-            self._worker_group_context, num_workers=len(workers)
-        )
+        context = replace(self._worker_group_context, num_workers=len(workers))
+        self._worker_group_context: Any = context
         self._replica_groups = [
             ReplicaGroup([w], w.resources, self._replica_group_callbacks) for w in workers
         ]
         self._worker_rank_to_replica_group_rank = {rank: rank for rank in range(len(workers))}
         self._world_rank_to_ongoing_poll.clear()
         self._callback(ReportCallbackHandler).after_replica_group_start(self._replica_groups[0])
-        recorder = self._callback(StateManagerCallback)
-        if recorder is not None:
+        if (recorder := self._callback(StateManagerCallback)) is not None:
             recorder._state_manager.update_train_run_attempt_running(
-                recorder._run_id, self._worker_group_context.run_attempt_id, workers
+                recorder._run_id, context.run_attempt_id, workers
             )
+        return True
 
     def _register(self, records: Sequence[Record]) -> None:
         """Make checkpoints known to Ray Train, each by a file that points to it.
@@ -432,10 +438,8 @@ def _is_known(process: Process) -> bool:
         return True
     if not all(map(_is_there, process.about)):
         return False
-    try:
-        process.worker.metadata, process.worker.log_file_path = ray.get(list(process.about))
-    except RayError:
-        return False  # lost; the next generation will not have it
+    # It answered before its training function began, so neither can have failed.
+    process.worker.metadata, process.worker.log_file_path = ray.get(list(process.about))
     process.about = None
     return True
 
