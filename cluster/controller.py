@@ -160,7 +160,15 @@ class Controller:
         assert self._folder is not None, "open comes first"
         written = [record for record in self._records if record["event"] == "checkpoint"]
         place = self._folder.checkpoints
-        return [{**r, "location": place.child(r["checkpoint"]).location} for r in written[cursor:]]
+        metrics = {r["samples"]: r["metrics"] for r in self._records if r["event"] == "evaluation"}
+        return [
+            {
+                **record,
+                "location": place.child(record["checkpoint"]).location,
+                "metrics": metrics.get(record["samples"]),
+            }
+            for record in written[cursor:]
+        ]
 
     def record(
         self, records: Sequence[Record], lineage: int, generation: int = 0, done: int = 0

@@ -11,7 +11,7 @@ from cluster.elastic.generations import is_beyond_repair
 from cluster.elastic.knowledge import Action, Coordinator, Kill, Note, Step, Worker
 from cluster.elastic.losses import give_up, kill, strike_out
 from cluster.elastic.messages import WorkerId
-from cluster.elastic.standing import (
+from cluster.elastic.questions import (
     all_train,
     is_newcomer,
     living_members,

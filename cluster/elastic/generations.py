@@ -6,7 +6,7 @@ from dataclasses import replace
 from cluster.elastic.knowledge import Coordinator, Publish, Step
 from cluster.elastic.messages import Announcement, WorkerId
 from cluster.elastic.newcomers import gathered, may_begin
-from cluster.elastic.standing import (
+from cluster.elastic.questions import (
     all_train,
     has_state,
     is_leaving,

@@ -127,14 +127,12 @@ class ElasticGroup:
                 work.wait()  # the device waits, not the host
                 self._under_way.remove(watched)
                 return
-            self.membership.waits = True
-            while not _ended(work):
-                if self.membership.is_broken(self.generation):
-                    raise LostPeerError(f"generation {self.generation} is over")
+            with self.membership.waiting():
+                while not _ended(work):
+                    if self.membership.is_broken(self.generation):
+                        raise LostPeerError(f"generation {self.generation} is over")
         except RuntimeError as error:
             raise LostPeerError(str(error)) from error
-        finally:
-            self.membership.waits = False
         self._under_way.remove(watched)
 
     def leave(self) -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from datetime import timedelta
+from multiprocessing import AuthenticationError
 from multiprocessing.connection import Connection, Listener, answer_challenge, deliver_challenge
 from types import TracebackType
 from typing import Self
@@ -15,10 +16,10 @@ from torch._C._distributed_c10d import TCPStore
 
 from cluster.elastic import coordinator as machine
 from cluster.elastic.coordinator import Coordinator, Kill, Limits, Note, Publish, Step
-from cluster.elastic.invitation import Farewell, Hello, Invitation, Welcome, send_at_once
+from cluster.elastic.invitation import Farewell, Hello, Invitation, Welcome, hang_up, send_at_once
 from cluster.elastic.messages import Announcement, Reply, Status, WorkerId
 from cluster.elastic.orders import Orders
-from cluster.elastic.standing import all_train
+from cluster.elastic.questions import all_train
 
 _STORE_TIMEOUT = timedelta(seconds=60)
 
@@ -99,7 +100,7 @@ class Host:
             living = {self._labels[id_]: id_ for id_ in self._state.workers if id_ in self._labels}
             end, missing = frozenset(self._end), self._state.num_starting
             if self._over:  # nobody else is needed, nor whoever is still to come
-                end, missing = end | (living.keys() - set(self._members)), 0
+                end, missing = frozenset(self._labels.values()) - set(self._members), 0
             return Orders(missing, living, end, self._members, self._generation)
 
     @property
@@ -115,7 +116,7 @@ class Host:
             self._changed.notify_all()
         self._listener.close()
         for line in lines:
-            line.close()
+            hang_up(line)
 
     def _accept(self) -> None:
         while not self._closed:
@@ -138,7 +139,7 @@ class Host:
             worker = self._welcome(hello, line)
             while True:
                 self._hear(line, line.recv())
-        except (OSError, EOFError):
+        except (OSError, EOFError, AuthenticationError):
             pass  # it is gone, or it was nobody of ours
         finally:
             line.close()

@@ -1,5 +1,7 @@
 """How a worker process finds the coordinator, and what the two say when they meet."""
 
+import contextlib
+import os
 import socket
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -53,6 +55,12 @@ class Welcome:
 @dataclass(frozen=True)
 class Farewell:
     """The training is over, for all: nobody is to be replaced."""
+
+
+def hang_up(connection: Connection) -> None:
+    """End a conversation, also one in which another thread is listening."""
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as view:
+        view.shutdown(socket.SHUT_RDWR)
 
 
 def send_at_once(connection: Connection) -> None:

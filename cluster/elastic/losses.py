@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from cluster.elastic.knowledge import Action, Coordinator, Kill, Note, Step
 from cluster.elastic.messages import WorkerId
-from cluster.elastic.standing import all_train, is_leaving, is_newcomer
+from cluster.elastic.questions import all_train, is_leaving, is_newcomer
 
 
 def kill(state: Coordinator, workers: list[WorkerId], why: str) -> Step:

@@ -4,6 +4,7 @@ import contextlib
 import queue
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from multiprocessing.connection import Client, Connection
@@ -12,7 +13,7 @@ from torch._C._distributed_c10d import TCPStore
 
 from absa.errors import ResizeError
 from cluster.elastic import member as machine
-from cluster.elastic.invitation import Farewell, Hello, Invitation, Welcome, send_at_once
+from cluster.elastic.invitation import Farewell, Hello, Invitation, Welcome, hang_up, send_at_once
 from cluster.elastic.member import Abort, Action, Holding, Member, Step
 from cluster.elastic.messages import Reply
 from cluster.ray_failure import LostPeerError
@@ -55,7 +56,7 @@ class Membership:
         self._broken = -1
         self._thread = threading.get_ident()
         self.waits = False
-        """Whether the training thread waits for its peers, in a collective."""
+        self._num_waits = self._progressed = 0
         self._position = 0
         self._hung_up = False
         threading.Thread(target=self._run, name="membership", daemon=True).start()
@@ -111,19 +112,29 @@ class Membership:
         """Note how far the training has come; costs no more than an assignment."""
         self._position = position
 
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Note that the training thread waits for its peers, in a collective."""
+        self.waits = True
+        try:
+            yield
+        finally:
+            self._num_waits += 1
+            self.waits = False
+
     def farewell(self) -> None:
         """Say that the training is over, for all, and hang up."""
         with self._turn:
             self._hung_up = True
             with contextlib.suppress(OSError):  # it is over all the same
                 self._line.send(Farewell())
-            self._line.close()
+            hang_up(self._line)
 
     def close(self) -> None:
         """Hang up."""
         with self._turn:
             self._hung_up = True
-            self._line.close()
+            hang_up(self._line)
 
     def is_superseded(self, generation: int) -> bool:
         """Return whether a newer generation is announced; asked at every update."""
@@ -178,13 +189,20 @@ class Membership:
     def _progress(self) -> int:
         """Return a number that grows as long as the training thread gets anything done.
 
-        Its processor time does, wherever it is; one that hangs takes none.
+        Its processor time does, wherever it is; one that hangs takes none. While it waits for its
+        peers it takes some to look up, but gets nothing done.
         """
+        if self.waits:
+            return self._progressed
+        self._progressed = self._position + self._num_waits + self._processor_ms()
+        return self._progressed
+
+    def _processor_ms(self) -> int:
         try:
             clock = time.pthread_getcpuclockid(self._thread)
-            return self._position + int(time.clock_gettime(clock) * 1000)
+            return int(time.clock_gettime(clock) * 1000)
         except (AttributeError, OSError):
-            return self._position  # a system without such clocks, or the thread has ended
+            return 0  # a system without such clocks, or the thread has ended
 
     def _tell(self) -> None:
         self._keep_position()
@@ -212,9 +230,11 @@ class Membership:
                         self._tell()
                     else:
                         self._hear(reply)
-        except (OSError, EOFError, ValueError):
+        except (OSError, EOFError):
             with self._turn:
                 self._lost_line()
+        finally:
+            self._line.close()
 
     def _hear(self, reply: Reply) -> None:
         self._take(machine.replied(self._member, reply, self._lease_s))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from cluster.elastic.knowledge import Coordinator, Note, Start, Step, Worker
 from cluster.elastic.losses import give_up, kill
 from cluster.elastic.messages import WorkerId
-from cluster.elastic.standing import (
+from cluster.elastic.questions import (
     all_train,
     is_leaving,
     is_newcomer,

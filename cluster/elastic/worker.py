@@ -226,6 +226,7 @@ class Worker:
     def _train(self) -> Outcome | None:
         """Make updates until the run ends or another generation is announced."""
         loop, generation = self._loop, self._announcement.generation
+        self._membership.wait_for_lease()
         try:
             with placed(self._job, model_key(self._job)):
                 then: Next = "update"
