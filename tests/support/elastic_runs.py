@@ -92,6 +92,11 @@ class Elastic:
         os.kill(pid, number)
         return label
 
+    def change_batch(self, batch: int) -> None:
+        """Ask for another global batch, and see it in force."""
+        self.processes.command(Command("the test", global_batch=batch))
+        self.until(lambda: any("global_batch" in r["changed"] for r in self.of("settings")))
+
     def end(self) -> None:
         """Ask for the end, and see it."""
         self.processes.command(Command("the test is over", stop="interrupted"))

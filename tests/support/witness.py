@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from absa import Datasets
-from absa.order import SampleOrder, next_range
+from absa.order import SampleOrder
 
 NUM_TRAIN = 250
 
@@ -109,11 +109,19 @@ def updates(folder: Path) -> list[Update]:
     return found
 
 
-def ensure_exactly_once(found: list[Update], seed: int, batch: int) -> None:
-    """Fail unless all ranks had one state, and the samples came in the one global order."""
+def ensure_exactly_once(found: list[Update], seed: int, *batches: int) -> None:
+    """Fail unless all ranks had one state, and the samples came in the one global order.
+
+    Args:
+        found: What `updates` returned.
+        seed: Of the order.
+        batches: Those that were in force; at the end of an epoch an update is what is left.
+    """
     order, samples = SampleOrder(seed, NUM_TRAIN), 0
     for number, update in enumerate(found):
-        epoch, start, stop = next_range(samples, batch, NUM_TRAIN)
+        epoch, start = divmod(samples, NUM_TRAIN)
+        stop = start + len(update.samples)
+        assert len(update.samples) in batches or stop == NUM_TRAIN, f"update {number}: {update}"
         expected = np.sort(order.indices(epoch, start, stop)).tolist()
         assert list(update.samples) == expected, f"update {number}: {update}"
         samples += stop - start
