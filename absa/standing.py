@@ -29,6 +29,7 @@ class Standing:
         evaluated_at: Samples after which the model was evaluated last.
         improved_at: Samples after which it was the best so far.
         saved_at: Samples after which it was saved last.
+        skipped_because: Why the last update that was skipped was.
     """
 
     position: int = 0
@@ -41,6 +42,7 @@ class Standing:
     evaluated_at: int | None = None
     improved_at: int | None = None
     saved_at: int | None = None
+    skipped_because: str | None = None
 
 
 def as_values(standing: Standing) -> dict[str, Any]:

@@ -162,7 +162,7 @@ def test_without_an_accuracy_the_lowest_loss_is_the_best():
             return {"loss": next(self.losses_found) * count, "count": count}
 
     run = Run(Loss(Points(5)), rules(evaluate_samples=5, stop=StopConfig(epochs=3)))
-    run.loop._metric_names = ("loss",)
+    run.loop._training.metric_names = ("loss",)
     run.train()
     assert [e["best"] for e in run.boundary.of("evaluation")] == [True, False, True]
 
@@ -188,7 +188,7 @@ def test_all_ranks_follow_rank_0_and_agree():
 
     def train(collective):
         run = runs[collective.rank]
-        object.__setattr__(run.loop._outside, "collective", collective)
+        object.__setattr__(run.loop._training.outside, "collective", collective)
         return run.train()
 
     run_ranks(2, train)
