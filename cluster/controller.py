@@ -67,6 +67,8 @@ class Controller:
         self._failure: Failure | None = None
         self._given_up = self._ended = False
         self._expects_group = False
+        self._newcomer_failure: str | None = None
+        self._wish_reason = ""
 
     def open(self, folder: RunFolder, lineage: int) -> Failure | None:
         """Open the journal, which the controller alone writes; return why it cannot be opened.
@@ -137,13 +139,19 @@ class Controller:
         self._host = Host(limits, wanted, ip, self._changes.put, first, least=wanted)
         return self._host.invitation
 
-    def wish(self, wanted: int) -> None:
+    def wish(self, wanted: int, reason: str) -> None:
         """Want another number of workers from now on.
+
+        Args:
+            wanted: The number.
+            reason: Why, for the journal.
 
         Raises:
             ResizeError: It is below 1.
         """
         assert self._host is not None, "invite comes first"
+        self._wish_reason = reason
+        self._newcomer_failure = None
         self._host.wish(wanted)
 
     def orders(self, lost: Collection[str] = ()) -> Orders:
@@ -191,7 +199,7 @@ class Controller:
         if not self._fence.admits(lineage, generation):
             raise ReplacedError(f"rank 0 of generation {generation} was replaced")
         for record in records:
-            self._append(record)
+            self._append(self._explained(record))
         if self._command is None or done >= self._commands:
             self._command = None
             return None
@@ -209,13 +217,26 @@ class Controller:
         self._given_up = True
         return True
 
-    def fail(self, failure: Failure, lineage: int) -> None:
+    def fail(self, failure: Failure, lineage: int | None, brief: str = "") -> None:
         """Say that the run cannot go on; the first reason counts.
+
+        What fails before it has trained is no failure of a run that goes on without it.
+
+        Args:
+            failure: Why.
+            lineage: Of the worker that failed; None if it has not trained yet.
+            brief: Why, in a line for the journal.
 
         Raises:
             ReplacedError: The worker group was replaced, so its failure is not the run's.
         """
-        self._refuse_replaced(lineage)
+        if lineage is None and self._records:
+            if brief != self._newcomer_failure:  # the next one fails in the same way
+                self._newcomer_failure = brief
+                self.note({"event": "fault", "what": "a new worker failed", "detail": brief})
+            return
+        if lineage is not None:
+            self._refuse_replaced(lineage)
         self._failure = self._failure or failure
 
     def since(self, cursor: int) -> News:
@@ -243,6 +264,11 @@ class Controller:
                 self.note({"event": "fault", "what": "workers", "detail": change.text})
             elif change.restores and not self._given_up:
                 self.begin()
+
+    def _explained(self, record: Record) -> Record:
+        """Add to a resize what only this side knows: why so many workers are wanted."""
+        planned = record["event"] == "resize" and self._wish_reason and not record["lost"]
+        return {**record, "reason": self._wish_reason} if planned else record
 
     def _append(self, record: Record) -> None:
         assert self._journal is not None, "open comes first"

@@ -65,7 +65,7 @@ class InPlaceTraining:
 
         if wanted != self._wanted:  # the same number, asked for again, is a new wish
             self._wanted = wanted
-            ray.get(self._controller.wish.remote(wanted.workers))
+            ray.get(self._controller.wish.remote(wanted.workers, wanted.reason))
 
     def start_next(self, wanted: Wanted) -> int:
         """Fail: there is never another group."""

@@ -30,7 +30,8 @@ def _causes(failures: dict[int, Exception]) -> str:
     """One line per rank; those that only lost a peer are left out if another says why."""
     roots = {rank: e for rank, e in failures.items() if not _is_lost_peer(e)}
     return "\n".join(
-        f"  rank {rank}: {_brief(e)}" for rank, e in sorted((roots or failures).items())
+        f"  rank {rank}: {_brief(getattr(e, 'health_check_failure', e))}"
+        for rank, e in sorted((roots or failures).items())
     )
 
 

@@ -27,7 +27,7 @@ def ray_environment(job: Job) -> contextlib.AbstractContextManager[None]:
     Ray is imported inside it: it reads its settings once, when it is loaded.
     """
     more = CONNECT_SETTINGS if job.cluster.address else own_settings()
-    return environment(_train_settings(job) | more)
+    return environment(_driver_settings(job) | more)
 
 
 @contextlib.contextmanager
@@ -49,14 +49,16 @@ def ray_session(job: Job) -> Iterator[None]:
             yield
 
 
-def _train_settings(job: Job) -> dict[str, str]:
-    """Return what Ray Train reads from the driver's environment; what a user set stays."""
+def _driver_settings(job: Job) -> dict[str, str]:
+    """Return what Ray reads from the driver's environment; what a user set stays."""
     settings = {
         # Ray Train looks every 2 s whether the workers are done; the end of a run waits for it.
         "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
         "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(job.workers.wait_s),
         # Workers stay in the folder of the command, so that a task's relative paths hold.
         "RAY_CHDIR_TO_TRIAL_DIR": "0",
+        # Ray prints a paragraph for each process that is lost; the journal says it in a line.
+        "RAY_DEDUP_LOGS_SKIP_REGEX": "^A worker died or was killed while executing a task",
     }
     return {name: os.environ.get(name, value) for name, value in settings.items()}
 

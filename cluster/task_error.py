@@ -41,6 +41,14 @@ def tell(error: BaseException) -> str:
     return f"the task failed:\n{''.join(lines).rstrip()}"
 
 
+def tell_briefly(error: BaseException) -> str:
+    """Return a message of one line that says where the error was raised."""
+    lines = str(error).strip().splitlines() or [""]
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {lines[0]}{where}"
+
+
 def _is_ours(frame: TracebackType) -> bool:
     return frame.tb_frame.f_code.co_filename.startswith(_OURS)
 

@@ -112,7 +112,7 @@ def hung_up(state: Coordinator, worker: WorkerId, now_s: float) -> Step:
     """
     if worker not in state.workers:
         return state, ()
-    state, actions = kill(state, [worker], "hung up")
+    state, actions = kill(state, [worker], "was lost")
     state, more = advance(state, now_s)
     return state, (*actions, *more)
 

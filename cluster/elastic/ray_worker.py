@@ -25,7 +25,7 @@ from cluster.exit_code import ExitCode
 from cluster.job import Job
 from cluster.lost_peer import may_pass
 from cluster.saver import FolderSaver
-from cluster.task_error import tell
+from cluster.task_error import tell, tell_briefly
 from cluster.threads import num_threads
 
 
@@ -56,7 +56,7 @@ def train_elastic(config: dict[str, Any]) -> str | None:
         if not may_pass(error):
             # Ray Train would start the group again, and it would fail in the same way.
             failure = _as_failure(error, membership.worker)
-            ray.get(controller.fail.remote(failure, surroundings.lineage))
+            ray.get(controller.fail.remote(failure, surroundings.lineage, tell_briefly(error)))
         raise
     return LEFT if outcome is None else None
 

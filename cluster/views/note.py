@@ -158,7 +158,7 @@ def _resize(record: Record) -> Note:
     seconds, reason = number(record, "seconds"), text(record, "reason")
     stall = "" if seconds is None else f" after a stall of {show.duration(seconds)}"
     tone: Tone = "warning" if number(record, "lost") else "change"
-    why = f": {reason}" if reason else ""
+    why = f": {reason}" if reason and reason != moved else ""
     return Note(tone, said + (f" ({moved})" if moved else "") + stall + why)
 
 
