@@ -29,6 +29,14 @@ class Collective(Protocol):
         ...
 
     @property
+    def num_computing(self) -> int:
+        """How many ranks take a share of the coming update: the first so many.
+
+        The others take part in its sums alone: they still receive the state that it is applied to.
+        """
+        ...
+
+    @property
     def superseded(self) -> bool:
         """Whether another group of ranks is announced; asked at every update, so it is cheap."""
         ...
@@ -76,6 +84,7 @@ class SingleProcess:
 
     rank: int = 0
     world_size: int = 1
+    num_computing: int = 1
     superseded: bool = False
 
     def ensure_current(self) -> None:
@@ -116,6 +125,11 @@ class ProcessGroup:
     def world_size(self) -> int:
         """The number of ranks in the group."""
         return self.group.size()
+
+    @property
+    def num_computing(self) -> int:
+        """All of them: a plain group has nobody who joins."""
+        return self.world_size
 
     @property
     def superseded(self) -> bool:

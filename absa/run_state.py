@@ -55,7 +55,7 @@ def restore(replica: Replica, tree: StateTree) -> RunState:
     scalars = tree.values.get("optimizer", {})
     moments = _under("optimizer/", tree.tensors)
     load_optimizer_state(replica.optimizer, replica.model, moments, scalars)
-    return beside(tree)
+    return beside(tree.values)
 
 
 def make_room(
@@ -100,13 +100,13 @@ def adopt(replica: Replica, tree: StateTree) -> RunState:
     scalars = tree.values.get("optimizer", {})
     moments = _under("optimizer/", tree.tensors)
     adopt_optimizer_state(replica.optimizer, replica.model, moments, scalars)
-    return beside(tree)
+    return beside(tree.values)
 
 
-def beside(tree: StateTree) -> RunState:
-    """Return what a tree holds beside the tensors of a replica."""
+def beside(values: Mapping[str, Json]) -> RunState:
+    """Return what the values of a tree say of what evolves beside the tensors of a replica."""
     try:
-        return RunState(Progress(**tree.values["progress"]), Settings(**tree.values["settings"]))
+        return RunState(Progress(**values["progress"]), Settings(**values["settings"]))
     except (TypeError, KeyError) as error:
         raise CheckpointError(
             f"the checkpoint was written by another version of absa: {error}; resume with that one"

@@ -5,7 +5,7 @@ tells everybody what each rank has and whether any refuses; the tensors travel f
 Ranks that have the current state begin chains of those that lack it, so each sends it at most once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -19,7 +19,7 @@ from absa.handover.rows import Owner, Rows, exchange, find_rows
 from absa.handover.stake import Code, Stake, make_room
 from absa.handover.stream import chains, stream
 from absa.handover.wire import Wire
-from absa.state import StateTree
+from absa.state import Json, StateTree
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class _Prepared:
 
 
 @dataclass(frozen=True)
-class _Agreed:
+class _Census:
     """What each rank has, and by part how many rows it has for each."""
 
     codes: Sequence[int]
@@ -43,8 +43,30 @@ class _Agreed:
         return [rank for rank, code in enumerate(self.codes) if code in codes]
 
 
+@dataclass(frozen=True)
+class Agreed:
+    """A hand-over that all ranks take part in; what is left is to move the tensors.
+
+    Args:
+        values: The source's, which are all ranks' from now on.
+        num_current: How many ranks have the current state, if they are the first so many and all
+            others are new; else 0.
+        move: Moves them; every rank calls it once. It only sends and receives, so it may run in a
+            thread of its own while the ranks that have the state compute with it.
+    """
+
+    values: Mapping[str, Json]
+    num_current: int
+    move: Callable[[], StateTree]
+
+
 def hand_over(stake: Stake, wire: Wire, source: int, owner: Owner | None = None) -> StateTree:
-    """Return the state that this rank goes on with; every rank of the group calls.
+    """Agree, and move the tensors at once; the arguments are those of `agree`."""
+    return agree(stake, wire, source, owner).move()
+
+
+def agree(stake: Stake, wire: Wire, source: int, owner: Owner | None = None) -> Agreed:
+    """Find out who gives what to whom; every rank of the group calls.
 
     - Replicated: a rank without the current state gets the source's tensors, bit for bit; the
       others keep theirs. Values are the source's on all.
@@ -65,7 +87,7 @@ def hand_over(stake: Stake, wire: Wire, source: int, owner: Owner | None = None)
         owner: Who owns a position; None: no part is keyed by position.
 
     Returns:
-        The state; its tensors are those held, those of ``places``, or new ones.
+        How to go on; the tensors of the state are those held, those of ``places``, or new ones.
 
     Raises:
         ResizeError: The ranks cannot share one state: a layout is another model's, for instance.
@@ -73,23 +95,28 @@ def hand_over(stake: Stake, wire: Wire, source: int, owner: Owner | None = None)
     """
     layout = announce(stake.held if stake.current else None, wire, source)
     prepared = _prepare(stake, layout, wire, owner)
-    agreed = _agree(stake, prepared, layout, wire)
+    census = _count(stake, prepared, layout, wire)
     if prepared.refusal is not None:
         raise ResizeError(
             f"rank {wire.rank} cannot take part: {prepared.refusal}"
         ) from prepared.refusal
-    refusing = agreed.ranks(Code.REFUSES)
+    refusing = census.ranks(Code.REFUSES)
     if refusing:
         raise ResizeError(
             f"ranks {refusing} refused the state of rank {source}; their own errors say why"
         )
-    _move(stake, prepared.room, layout, agreed, wire, source)
-    current = agreed.ranks(Code.CURRENT)
-    ranking = current + agreed.ranks(Code.BEHIND, Code.NEW)
-    moved: dict[str, Tensor] = {}
-    for part, rows in prepared.rows.items():
-        moved |= exchange(rows, agreed.counts[part], ranking, wire)
-    return _tree(stake, layout, {**prepared.room, **moved})
+    current = census.ranks(Code.CURRENT)
+
+    def move() -> StateTree:
+        _move(stake, prepared.room, layout, census, wire, source)
+        ranking = current + census.ranks(Code.BEHIND, Code.NEW)
+        moved: dict[str, Tensor] = {}
+        for part, rows in prepared.rows.items():
+            moved |= exchange(rows, census.counts[part], ranking, wire)
+        return _tree(stake, layout, {**prepared.room, **moved})
+
+    orderly = [*current, *census.ranks(Code.NEW)] == list(range(wire.world_size))
+    return Agreed(layout.values, len(current) if orderly else 0, move)
 
 
 def _prepare(stake: Stake, layout: Layout, wire: Wire, owner: Owner | None) -> _Prepared:
@@ -102,7 +129,7 @@ def _prepare(stake: Stake, layout: Layout, wire: Wire, owner: Owner | None) -> _
     return _Prepared(room, rows)
 
 
-def _agree(stake: Stake, prepared: _Prepared, layout: Layout, wire: Wire) -> _Agreed:
+def _count(stake: Stake, prepared: _Prepared, layout: Layout, wire: Wire) -> _Census:
     """Let every rank know what each has; the only sum of a hand-over."""
     size = wire.world_size
     parts = sorted({name.split("/", 1)[0] for name in layout.of_kind("per_position")})
@@ -114,21 +141,21 @@ def _agree(stake: Stake, prepared: _Prepared, layout: Layout, wire: Wire) -> _Ag
     table = table.to(wire.device)
     wire.collective.start_sum(table).wait()
     codes, *counts = table.cpu().split([1] + [size] * len(parts))
-    return _Agreed(codes[0].tolist(), dict(zip(parts, counts, strict=True)))
+    return _Census(codes[0].tolist(), dict(zip(parts, counts, strict=True)))
 
 
 def _move(
     stake: Stake,
     room: Mapping[str, Tensor],
     layout: Layout,
-    agreed: _Agreed,
+    census: _Census,
     wire: Wire,
     source: int,
 ) -> None:
     """Fill the room of all ranks that lack something."""
     held = {} if stake.held is None else stake.held.tensors
-    new = agreed.ranks(Code.NEW)
-    replicated = chains(agreed.ranks(Code.CURRENT), agreed.ranks(Code.BEHIND, Code.NEW))
+    new = census.ranks(Code.NEW)
+    replicated = chains(census.ranks(Code.CURRENT), census.ranks(Code.BEHIND, Code.NEW))
     per_rank = chains([source], new)  # the others' entries are their own
     if wire.rank in replicated:
         link = replicated[wire.rank]

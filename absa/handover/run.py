@@ -1,10 +1,11 @@
 """Hands the state of a run over, from the replicas that have it to those that lack it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from torch import Tensor
 
-from absa.handover.hand_over import hand_over
+from absa.handover.hand_over import agree
 from absa.handover.layout import Layout
 from absa.handover.stake import Stake
 from absa.handover.wire import Wire
@@ -13,10 +14,34 @@ from absa.state import Json, StateTree
 from absa.update.replica import Replica
 
 
-def hand_over_run(
+@dataclass(frozen=True)
+class RunAgreed:
+    """A run's hand-over that all ranks take part in.
+
+    Args:
+        state: What evolves beside the tensors, on all ranks from now on.
+        values: All values of the source's tree.
+        num_current: See `Agreed`.
+        move: See `Agreed`.
+        adopt: Called with what ``move`` returned, in the thread that trains: the replica's tensors
+            then stand where the source's do.
+    """
+
+    state: RunState
+    values: Mapping[str, Json]
+    num_current: int
+    move: Callable[[], StateTree]
+    adopt: Callable[[StateTree], object]
+
+    def finish(self) -> None:
+        """Move the tensors at once."""
+        self.adopt(self.move())
+
+
+def agree_on_run(
     replica: Replica, held: StateTree | None, wire: Wire, source: int, *, current: bool
-) -> tuple[RunState, Mapping[str, Json]]:
-    """Return the state that this rank trains on from; its replica's tensors then stand there.
+) -> RunAgreed:
+    """Find out who gives what to whom; every rank of the group calls.
 
     A new rank receives into its live tensors: if this fails, they are neither one state nor the
     other. A rank that is behind receives beside them and changes at the end, so it can still be
@@ -29,9 +54,6 @@ def hand_over_run(
         source: A rank that has the current state.
         current: Whether this rank has it too.
 
-    Returns:
-        What evolves beside the tensors, and all values of the source's tree.
-
     Raises:
         ResizeError: The ranks' jobs are not the same; all raise it, and nothing has changed.
     """
@@ -39,9 +61,10 @@ def hand_over_run(
         stake = Stake(places=lambda layout: make_room(replica, layout.forms, layout.values))
     else:
         stake = Stake(held, current, lambda layout: _aside(replica, layout))
-    tree = hand_over(stake, wire, source)
-    state = beside(tree) if current else adopt(replica, tree)
-    return state, tree.values
+    agreed = agree(stake, wire, source)
+    state = beside(agreed.values)
+    changes = (lambda tree: None) if current else (lambda tree: adopt(replica, tree))
+    return RunAgreed(state, agreed.values, agreed.num_current, agreed.move, changes)
 
 
 def _aside(replica: Replica, layout: Layout) -> Mapping[str, Tensor]:

@@ -140,16 +140,15 @@ class Updater:
             num_samples,
             bn_group=replica.options.bn_group,
             micro_batch=settings.micro_batch,
-            world_size=collective.world_size,
+            world_size=collective.num_computing,
         )
-        set_learning_rate(replica.optimizer, turn.learning_rate)
         for parameter in replica.parameters:
             parameter.grad = None
         reducer = self._reducer_for(collective.world_size)
         totals.begin(turn.flags)
         accumulate(
             replica,
-            shares[collective.rank],
+            shares[collective.rank] if collective.rank < len(shares) else (),
             (epoch, start),
             num_samples,
             totals,
@@ -158,7 +157,8 @@ class Updater:
         replica.statistics.pack(totals.statistics)
         if reducer:
             reducer.finish(collective, totals.all)
-        collective.ensure_current()
+        collective.ensure_current()  # a rank that joins has its optimizer's state only now
+        set_learning_rate(replica.optimizer, turn.learning_rate)
         weighted = weights_of(replica.task) is not None
         gradients = _gradients(replica.parameters)
         norm = self._apply(replica, Reduced(totals, gradients, num_samples, weighted))

@@ -15,6 +15,7 @@ from torch.distributed import ProcessGroupGloo
 
 from absa.collective import Pending
 from cluster.elastic.membership import Membership
+from cluster.elastic.moving import Moving
 from cluster.ray_failure import LostPeerError
 
 _LOOK_S = 0.1
@@ -40,6 +41,7 @@ class ElasticGroup:
         rank: This worker's rank in it.
         world_size: Its number of members.
         device: Of the tensors that are sent.
+        num_computing: Ranks that take a share of the coming update: the first so many.
     """
 
     membership: Membership
@@ -47,7 +49,9 @@ class ElasticGroup:
     rank: int
     world_size: int
     device: torch.device
+    num_computing: int
     _backend: Any = None
+    _moving: Moving | None = None
     _under_way: list["_Watched"] = field(default_factory=list)
 
     @property
@@ -56,12 +60,19 @@ class ElasticGroup:
         return self.membership.is_superseded(self.generation)
 
     def ensure_current(self) -> None:
-        """Return if an update may change the weights now.
+        """Return if an update may change the weights now; state that still moves is waited for.
 
         Raises:
-            LostPeerError: This worker may have been replaced.
+            LostPeerError: This worker may have been replaced, or the state did not come.
         """
+        if self._moving is not None:
+            self._moving.finish()
+            self._moving, self.num_computing = None, self.world_size
         self.membership.ensure_current(self.generation)
+
+    def move_meanwhile(self, moving: Moving, num_computing: int) -> None:
+        """Let state move during the coming update, which the first ranks make for all."""
+        self._moving, self.num_computing = moving, num_computing
 
     def start_sum(self, tensor: Tensor) -> Pending:
         """Begin an all-reduce."""
@@ -137,6 +148,10 @@ class ElasticGroup:
 
     def leave(self) -> None:
         """Give up the process group."""
+        if self._moving is not None:
+            self.membership.give_up(self.generation)
+            self._moving.join()
+            self._moving = None
         _abandoned[:] = [group for group in _abandoned if group.is_busy]
         if self.is_busy:
             _abandoned.append(self)
@@ -193,7 +208,7 @@ def connect(
     Raises:
         LostPeerError: A member was lost meanwhile.
     """
-    group = ElasticGroup(membership, generation, rank, world_size, device)
+    group = ElasticGroup(membership, generation, rank, world_size, device, world_size)
     if world_size > 1:
         making = _Making(lambda: _make(membership, generation, rank, world_size, device))
         while making.is_alive():

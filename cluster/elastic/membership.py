@@ -85,8 +85,13 @@ class Membership:
         with self._turn:
             self._take(machine.warmed_up(self._member))
 
+    def give_up(self, generation: int) -> None:
+        """Let nobody in this process wait in a collective of a generation any more."""
+        self._broken = max(self._broken, generation)
+
     def failed(self, generation: int) -> None:
         """Say that a collective of a generation failed."""
+        self.give_up(generation)
         with self._turn:
             self._keep_position()
             self._take(machine.failed(self._member, generation))
@@ -115,6 +120,9 @@ class Membership:
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
         """Note that the training thread waits for its peers, in a collective."""
+        if threading.get_ident() != self._thread:
+            yield  # what else waits holds nobody up
+            return
         self.waits = True
         try:
             yield

@@ -1,7 +1,7 @@
 """A worker's training thread: it does what the membership says, from warm-up to the end."""
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,20 +10,19 @@ import torch
 from absa.boundary import Boundary
 from absa.collective import SingleProcess
 from absa.errors import DivergenceError
-from absa.handover.run import hand_over_run
+from absa.handover.run import RunAgreed, agree_on_run
 from absa.handover.wire import Wire
 from absa.loop import Loop, Next, Outcome
 from absa.outside import Outside, Saver
 from absa.run_folder import RunFolder
-from absa.run_state import RunState
-from absa.standing import Standing, as_values
-from absa.state import Json
+from absa.standing import Standing, as_values, from_values
 from cluster.compose import compose, describe, model_key
 from cluster.elastic.group import ElasticGroup, connect, rehearse
 from cluster.elastic.meeting import Card, ensure_same_data, meet
 from cluster.elastic.member import Exit, Form, Holding, Restore, Train, Transfer
 from cluster.elastic.membership import Membership
 from cluster.elastic.messages import Announcement
+from cluster.elastic.moving import Moving
 from cluster.elastic.nobody import NoBoundary, NoSaver
 from cluster.elastic.resize import Stopwatch, describe_change
 from cluster.job import Job
@@ -192,24 +191,45 @@ class Worker:
 
     def _transfer(self, source: int) -> None:
         """Stand where the source stands."""
+        group = self._current_group()
         with self._watch.phase("transfer"):
-            state, values = self._move_state(source)
-        self._loop.join(self._outside(), state, values)
+            agreed = self._agree(source)
+            moving = self._may_move_meanwhile(agreed)
+            if not moving:
+                agreed.finish()
+        self._loop.join(self._outside(), agreed.state, agreed.values)
         seconds, phases = self._watch.read()
         if self._before is not None:
             changed = describe_change(self._before, self._announcement, lost=self._broken)
             self._loop.record("resize", **changed, seconds=seconds, phases=phases)
+        had_state = self._lineage is not None
         self._settle()
+        if moving:
+            self._lineage = self._announcement.lineage if had_state else None
+            group.move_meanwhile(Moving(agreed, self._has_arrived), agreed.num_current)
 
-    def _move_state(self, source: int) -> tuple[RunState, Mapping[str, Json]]:
-        """Give this worker the source's state, if it lacks it."""
+    def _may_move_meanwhile(self, agreed: RunAgreed) -> bool:
+        """Whether those who have the state can make an update while the others receive it.
+
+        All ranks decide alike: it hangs on nothing but what all of them know.
+        """
+        standing = from_values(agreed.values["standing"])
+        between_updates = standing.boundary is None and standing.ending is None
+        somebody_is_new = 0 < agreed.num_current < self._current_group().world_size
+        return somebody_is_new and between_updates and self._device.type == "cpu"
+
+    def _has_arrived(self) -> None:
+        self._lineage = self._announcement.lineage
+
+    def _agree(self, source: int) -> RunAgreed:
+        """Find out who gives the state to whom."""
         group, mine, theirs = self._current_group(), self._holding(), self._cards[source].holding
         assert theirs is not None, "the source has the state"
         has_it = mine is not None and mine.lineage == theirs.lineage
         held = self._loop.hand_over() if has_it else None
         if not has_it:
             self._lineage = None  # until all has come, its tensors are no state
-        return hand_over_run(
+        return agree_on_run(
             self._composed.replica,
             held,
             Wire(group, group.device),

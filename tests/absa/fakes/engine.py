@@ -215,6 +215,10 @@ class ThreadRank:
     sizes: list[int]
     superseded: bool = False
 
+    @property
+    def num_computing(self) -> int:
+        return self.world_size
+
     def ensure_current(self) -> None:
         """This group never ends."""
 

@@ -14,7 +14,7 @@ from states import assorted
 from absa.collective import ProcessGroup
 from absa.handover.hand_over import hand_over
 from absa.handover.parcels import Sizes
-from absa.handover.run import hand_over_run
+from absa.handover.run import agree_on_run
 from absa.handover.stake import Stake
 from absa.handover.wire import Wire
 from absa.progress import Progress
@@ -70,26 +70,23 @@ def _grow(
         _spoil(replica)
     found: dict[str, Any] = {"before": None if state is None else _kept(replica, state)}
     if two is not None:
-        state, _ = hand_over_run(
-            replica, _held(replica, state), Wire(two), source=1, current=rank == 2
-        )
+        state = _hand_over(replica, state, Wire(two), source=1, current=rank == 2)
         found[STEPS[0]] = _with_update(replica, state, two)
-    state, _ = hand_over_run(
-        replica, _held(replica, state), Wire(everybody), source=2, current=rank > 0
-    )
+    state = _hand_over(replica, state, Wire(everybody), source=2, current=rank > 0)
     found[STEPS[1]] = _with_update(replica, state, everybody)
     if rank != 1:
         run_updates(replica, UPDATE)
         state = RunState(Progress(samples=99), UPDATE[0])
-    state, _ = hand_over_run(
-        replica, _held(replica, state), Wire(everybody), source=2, current=rank != 1
-    )
+    state = _hand_over(replica, state, Wire(everybody), source=2, current=rank != 1)
     found[STEPS[2]] = _with_update(replica, state, everybody)
     return found
 
 
-def _held(replica: Replica, state: RunState | None) -> StateTree | None:
-    return None if state is None else gather(replica, state)
+def _hand_over(replica: Replica, state: RunState | None, wire: Wire, **rest: Any) -> RunState:
+    held = None if state is None else gather(replica, state)
+    agreed = agree_on_run(replica, held, wire, **rest)
+    agreed.finish()
+    return agreed.state
 
 
 def _warm_up(replica: Replica) -> None:

@@ -4,7 +4,7 @@ from engine import Classify, Points, make_replica, normed_network, plain_network
 from engine import run_updates as update
 
 from absa.errors import ResizeError
-from absa.handover.run import hand_over_run
+from absa.handover.run import agree_on_run
 from absa.handover.wire import Wire
 from absa.progress import Progress
 from absa.run_state import RunState, gather
@@ -23,13 +23,14 @@ def replica_of(optimizer="sgd", model=normed_network, updates=0):
 def join(source, newcomer):
     """Let a newcomer join; return the states of both."""
     replicas, held = [newcomer, source], [None, gather(source, STATE)]
-    found = run_ranks(
-        2,
-        lambda rank: hand_over_run(
-            replicas[rank.rank], held[rank.rank], Wire(rank), 1, current=rank.rank == 1
-        ),
-    )
-    return [state for state, _ in found]
+
+    def work(rank):
+        me = rank.rank
+        agreed = agree_on_run(replicas[me], held[me], Wire(rank), 1, current=me == 1)
+        agreed.finish()
+        return agreed.state
+
+    return run_ranks(2, work)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw", "lars"])
@@ -67,7 +68,7 @@ def test_another_job_is_refused_and_nothing_has_changed(newcomer, why):
         me = rank.rank
         held = gather(replicas[me], STATE) if me == 1 else None
         with pytest.raises(ResizeError) as caught:
-            hand_over_run(replicas[me], held, Wire(rank), 1, current=me == 1)
+            agree_on_run(replicas[me], held, Wire(rank), 1, current=me == 1)
         return str(caught.value)
 
     messages = run_ranks(2, attempt)

@@ -93,7 +93,7 @@ def test_a_reducer_that_is_no_longer_needed_is_freed():
 class Pair:
     """Rank 0 of two; the other one adds nothing, or is lost."""
 
-    rank, world_size, superseded = 0, 2, False
+    rank, world_size, num_computing, superseded = 0, 2, 2, False
 
     def ensure_current(self):
         pass
