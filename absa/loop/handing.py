@@ -1,10 +1,9 @@
 """What a rank hands over to those that join it, and how one goes on where another stands."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from absa.loop.logbook import Entry
 from absa.loop.observing import observe
 from absa.loop.results import count, has_diverged
 from absa.loop.saving import save_once
@@ -52,10 +51,18 @@ def join(training: Training, outside: Outside, state: RunState, values: Mapping[
     training.raised = theirs.asked
     if not (theirs.asked | theirs.doing).command:
         training.taken = None  # it is in force
-    _catch_up_with_records(training, before, mine, values.get("recent", ()))
+    stays = outside.collective.rank == 0 and outside.saver is before.saver
+    recent = values.get("recent", ())
+    if stays and mine.position < theirs.position:
+        training.pass_on([record for position, record in recent if position > mine.position])
+    elif mine.position == theirs.position and before.lineage == outside.lineage:
+        training.pass_on(training.logbook.held)
+    training.logbook.replace(recent)
     _go_on_observing(training, values.get("observed"))
-    if outside.collective.rank == 0:
-        _catch_up_with_saving(training, mine, same=outside.saver is before.saver)
+    if stays:
+        _save_what_was_missed(training, mine.saved_at)
+    elif outside.collective.rank == 0:
+        _save_what_may_be_lost(training)
     if has_diverged(training):
         training.stand(ending="diverged")
 
@@ -64,20 +71,6 @@ def _for_another_group(standing: Standing) -> Standing:
     """Forget that a group was to be left: that was another one."""
     old = Flags(regroup=True)
     return replace(standing, asked=standing.asked.without(old), doing=standing.doing.without(old))
-
-
-def _catch_up_with_records(
-    training: Training, before: Outside, mine: Standing, recent: Sequence[Entry]
-) -> None:
-    """Record what rank 0 has not recorded, for it was not there when it happened."""
-    held = training.logbook.release()
-    training.logbook.replace(recent)
-    if before.lineage != training.outside.lineage:
-        return
-    if mine.position == training.standing.position:
-        training.pass_on(held)
-    elif before.collective.rank == 0:
-        training.pass_on([record for position, record in recent if position > mine.position])
 
 
 def _go_on_observing(training: Training, observed: Mapping[str, Any] | None) -> None:
@@ -89,22 +82,22 @@ def _go_on_observing(training: Training, observed: Mapping[str, Any] | None) -> 
     training.window.interrupt()
 
 
-def _catch_up_with_saving(training: Training, mine: Standing, *, same: bool) -> None:
-    """Save what the others believe saved.
+def _save_what_was_missed(training: Training, saved_at: int | None) -> None:
+    """Save here if the others, who only went through the motions, believe it done.
 
     Args:
-        training: Of rank 0, which alone saves.
-        mine: Where it stood before.
-        same: Whether its saver is the one that it had before.
+        training: Of a rank 0 that stays; the others may have been ahead of it.
+        saved_at: Where it saved last itself.
     """
     theirs = training.standing
-    if same:
-        # The others have gone through the motions, perhaps ahead of this rank.
-        training.stand(saved_at=mine.saved_at)
-        if theirs.ending is None and theirs.saved_at == training.progress.samples:
-            save_once(training, "due")
-    elif theirs.saved_at is not None:
-        # Whether the one that is gone has finished its last checkpoint is not known.
+    training.stand(saved_at=saved_at)
+    if theirs.ending is None and theirs.saved_at == training.progress.samples:
+        save_once(training, theirs.saved_why)
+
+
+def _save_what_may_be_lost(training: Training) -> None:
+    """Save soon if somebody else has saved: whether that one has finished is not known."""
+    if training.standing.saved_at is not None:
         training.save_again = True
-        if theirs.ending is not None:
+        if training.standing.ending is not None:
             training.stand(saved_at=None)

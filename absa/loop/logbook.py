@@ -47,10 +47,10 @@ class Logbook:
         """Pass nothing on until this rank knows whether it stands where the others do."""
         self._held = self._held or []
 
-    def release(self) -> Sequence[Record]:
-        """Return the records that were held back; later ones are not."""
-        held, self._held = self._held, None
-        return held or ()
+    @property
+    def held(self) -> Sequence[Record]:
+        """The records that were held back."""
+        return self._held or ()
 
     def replace(self, entries: Sequence[Entry]) -> None:
         """Keep the entries of the rank where this one stands now, and hold nothing back."""

@@ -173,6 +173,8 @@ def _update(training: Training) -> None:
     training.step_done(boundary=progress.samples)
     for result in training.updater.results():
         take_in(training, result)
+    if training.standing.asked:
+        training.stand(doing=training.standing.asked, asked=Flags())
 
 
 def _boundary(training: Training) -> Flags:
@@ -183,9 +185,6 @@ def _boundary(training: Training) -> Flags:
     Returns:
         What the ranks asked for.
     """
-    if training.standing.asked:
-        doing = training.standing.doing | training.standing.asked
-        training.stand(doing=doing, asked=Flags())
     asked, before = training.standing.doing, training.standing.boundary
     assert before is not None
     if asked:

@@ -40,5 +40,5 @@ def save_once(training: Training, why: str) -> None:
     training.saved_s, training.save_again = training.clock(), False
     best = training.standing.improved_at == samples
     training.outside.saver.save(training.tree(), {**training.about(), "best": best, "why": why})
-    training.stand(saved_at=samples)
+    training.stand(saved_at=samples, saved_why=why)
     training.window.interrupt()

@@ -1,0 +1,122 @@
+"""Ranks whose collectives fail meet again, and nothing is lost or done twice."""
+
+import functools
+
+import pytest
+import torch
+from breaking import LaterBoundary, Meeting, Survivor, in_threads
+from engine import Classify, Points, normed_network, same_bits
+from outside import Run, constant_lr, rules
+
+from absa.boundary import Command
+from absa.stop import StopConfig
+from absa.update import update
+from absa.update.reducer import GradientReducer
+
+PLAN = rules(
+    learning_rate=constant_lr(scaling="linear"),
+    evaluate_samples=9,
+    checkpoint_samples=20,
+    observe_updates=2,
+    keep_best=True,
+    stop=StopConfig(updates=6),
+)
+COMMANDS = {
+    2: Command("a larger batch", global_batch=6),
+    5: Command("a checkpoint", checkpoint="now"),
+}
+TIMED = {"time", "update_s", "samples_per_s", "time_left_s"}
+
+
+class Blows(Classify):
+    """Its loss is not finite in each update that some sample is part of."""
+
+    def losses(self, model, batch):
+        found = super().losses(model, batch)
+        return torch.where(batch["x"][:, 0] > 1.6, torch.nan, found)
+
+
+@pytest.fixture(autouse=True)
+def several_sums_in_an_update(monkeypatch):
+    small = functools.partial(GradientReducer, bucket_bytes=200)
+    monkeypatch.setattr(update, "GradientReducer", small)
+
+
+def make_run(rank, verdict):
+    options = {"optimizer": "lars", "bn_group": 2, "verdict": verdict}
+    run = Run(Blows(Points(30), normed_network), PLAN, options=options)
+    training = run.loop._training
+    run.boundary = LaterBoundary(
+        COMMANDS if rank == 0 else {},
+        lambda: training.progress.updates + training.progress.skipped,
+    )
+    return run
+
+
+def train(verdict, *failing):
+    """Train on two ranks; ``failing`` has for each group but the last what fails in it."""
+    between = Meeting(2)
+    groups = [*(Meeting(2, fails) for fails in failing), Meeting(2)]
+    runs = [make_run(rank, verdict) for rank in range(2)]
+    ranks = [Survivor(run, rank, between, groups) for rank, run in enumerate(runs)]
+    in_threads([rank.train for rank in ranks])
+    return ranks
+
+
+def state(rank):
+    return rank.run.loop._training.tree()
+
+
+def records(rank, skip):
+    """Return rank 0's records without what clocks say; as text, for NaN differs from itself."""
+    return [
+        str({key: value for key, value in record.items() if key not in TIMED | skip})
+        for record in rank.run.boundary.records
+    ]
+
+
+def of(kinds, found):
+    return [record for record in found if any(repr(kind) in record for kind in kinds)]
+
+
+def same_ends(ranks, undisturbed, verdict):
+    for rank in ranks:
+        same_bits(state(rank).tensors, state(undisturbed[0]).tensors)
+        assert state(rank).values == state(undisturbed[0]).values
+        assert rank.run.loop.position == undisturbed[0].run.loop.position
+        assert rank.outcome == undisturbed[0].outcome
+    first, expected = ranks[0], undisturbed[0]
+    assert first.run.saver.why() == expected.run.saver.why()
+    assert first.run.boundary.taken == expected.run.boundary.taken == 2
+    assert ranks[1].run.boundary.records == []
+    found, wanted = records(first, set()), records(expected, set())
+    if verdict == "host":
+        assert found == wanted
+        return
+    # What was on the device when a collective failed is learnt a little earlier.
+    exact = {"run_started", "settings", "evaluation", "run_ended"}
+    assert of(exact, found) == of(exact, wanted)
+    late = {"samples", "update"}
+    skipped = [of({"update_skipped"}, records(rank, late)) for rank in (first, expected)]
+    assert skipped[0] == skipped[1] != []
+
+
+def test_the_plan_has_all_that_can_happen():
+    (rank, _) = train("host")
+    events = [record["event"] for record in rank.run.boundary.records]
+    assert {"observation", "evaluation", "update_skipped", "settings", "run_ended"} <= set(events)
+    assert {why for _, why in rank.run.saver.why()} >= {"due", "command", "best"}
+
+
+@pytest.mark.parametrize("failing", [{0}, {1}, {0, 1}], ids=["rank 0", "rank 1", "both"])
+@pytest.mark.parametrize("verdict", ["host", "device"])
+def test_a_collective_that_fails_anywhere_leaves_no_trace(verdict, failing):
+    """In an update, a command, an evaluation, at the end; on those ahead and on those behind."""
+    undisturbed = train(verdict)
+    num_collectives = undisturbed[0].groups[0].num_collectives
+    assert num_collectives > 20
+    # The last one says that the run is over: a rank for which it succeeds comes to no other group.
+    for number in range(num_collectives if len(failing) == 2 else num_collectives - 1):
+        ranks = train(verdict, dict.fromkeys(failing, number))
+        assert [rank.num_lost for rank in ranks] == [1, 1], number
+        same_ends(ranks, undisturbed, verdict)
