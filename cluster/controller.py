@@ -253,7 +253,8 @@ class Controller:
         while not self._changes.empty():
             change = self._changes.get()
             if isinstance(change, Note):
-                self.note({"event": "fault", "what": "workers", "detail": change.text})
+                if self._records:  # before, it is the driver that waits for workers, and says so
+                    self.note({"event": "fault", "what": "workers", "detail": change.text})
             elif change.restores and not self._given_up:
                 self.begin()
 
