@@ -4,6 +4,7 @@ A plain object, run as a Ray actor on the driver's machine: it outlives every wo
 """
 
 import queue
+import re
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -223,7 +224,7 @@ class Controller:
             ReplacedError: The worker group was replaced, so its failure is not the run's.
         """
         if lineage is None and self._records:
-            if brief != self._newcomer_failure:  # the next one fails in the same way
+            if brief != self._newcomer_failure and not self._ended:  # others fail in the same way
                 self._newcomer_failure = brief
                 self.note({"event": "fault", "what": "a new worker failed", "detail": brief})
             return
@@ -254,7 +255,7 @@ class Controller:
             change = self._changes.get()
             if isinstance(change, Note):
                 if self._records:  # before, it is the driver that waits for workers, and says so
-                    self.note({"event": "fault", "what": "workers", "detail": change.text})
+                    self.note({"event": "fault", **_parts(change.text)})
             elif change.restores and not self._given_up:
                 self.begin()
 
@@ -295,3 +296,9 @@ class Controller:
         if self._records:
             return self._records[-1]
         return {"lineage": self._first_lineage, "update": 0, "samples": 0, "generation": 0}
+
+
+def _parts(text: str) -> dict[str, str]:
+    """Return what happened, and what follows from it."""
+    what, _, detail = (re.sub("[:;] ", "\n", text, count=1)).partition("\n")
+    return {"what": what, "detail": detail}

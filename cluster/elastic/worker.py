@@ -20,7 +20,7 @@ from absa.standing import Standing, as_values
 from absa.state import Json
 from cluster.compose import compose, describe, model_key
 from cluster.elastic.group import ElasticGroup, connect, rehearse
-from cluster.elastic.meeting import Card, ensure_same_data, meet
+from cluster.elastic.meeting import Card, ensure_posted_data, ensure_same_data, meet, post_data
 from cluster.elastic.member import Exit, Form, Holding, Restore, Train, Transfer
 from cluster.elastic.membership import Membership
 from cluster.elastic.messages import Announcement
@@ -105,6 +105,7 @@ class Worker:
         Raises:
             AbsaError: The run cannot go on, or the coordinator is gone.
         """
+        ensure_posted_data(self._store, self._data())
         self._warm_up()
         self._membership.warmed_up()
         try:
@@ -160,9 +161,11 @@ class Worker:
         self._membership.formed(announcement.generation, holdings)
 
     def _card(self) -> Card:
+        return Card(self._holding(), self._surroundings.node, self._data())
+
+    def _data(self) -> list[object]:
         composed = self._composed
-        data = [len(composed.replica.train), len(composed.evaluation), *composed.metric_names]
-        return Card(self._holding(), self._surroundings.node, data)
+        return [len(composed.replica.train), len(composed.evaluation), *composed.metric_names]
 
     def _holding(self) -> Holding | None:
         if self._lineage is None:
@@ -187,6 +190,8 @@ class Worker:
         about = describe(self._composed, self._job, group.world_size)
         about |= {"run": self._folder.name, "resumed_from": beginning.checkpoint}
         self._loop.start(about)
+        if group.rank == 0:
+            post_data(self._store, self._data())
         self._watch.read()
         self._settle()
 

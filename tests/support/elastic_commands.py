@@ -16,7 +16,9 @@ SEED, BATCH = 5, 24
 class Elastic:
     """A run whose workers note what they compute on, and what can be done to it."""
 
-    def __init__(self, train, environment, folder: Path, settings: dict[str, object], **variables: str) -> None:
+    def __init__(
+        self, train, environment, folder: Path, settings: dict[str, object], **variables: str
+    ) -> None:
         self._train, self._environment = train, environment
         path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "support")])
         self._variables = {"PYTHONPATH": path, **variables}

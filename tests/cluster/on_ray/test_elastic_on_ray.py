@@ -36,10 +36,7 @@ def test_an_eventful_run_goes_on_in_one_lineage_and_is_resumed_to_its_end(begin)
     assert {record["lineage"] for record in run.events if "lineage" in record} == {0}
     assert len(run.of("run_started")) == 1
     assert len(run.of("resize")) == 7
-    assert [f["detail"].split(":")[0] for f in run.of("fault")] == [
-        "worker 2 was lost",
-        "worker 0 was lost",
-    ]
+    assert [f["what"] for f in run.of("fault")] == ["worker 2 was lost", "worker 0 was lost"]
     assert run.all_gone()
 
     epochs = ended["samples"] // NUM_TRAIN + 2
@@ -94,7 +91,7 @@ def test_newcomers_that_fail_are_told_of_and_ctrl_c_ends_while_one_warms_up(begi
     assert failed["what"] == "a new worker failed"
     assert failed["detail"].startswith("KeyError: 'this worker cannot build the model' (/")
     given_up = run.wait_for(lambda e: e["event"] == "fault")
-    assert "3 newcomers in a row were lost" in given_up["detail"]
+    assert "3 newcomers in a row were lost" in given_up["what"]
     elastic.until_trained(1)
     (elastic.notes / "broken").unlink()
     (elastic.notes / "slow").touch()

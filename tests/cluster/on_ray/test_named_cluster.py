@@ -162,7 +162,7 @@ def test_workers_that_do_not_come_are_told_of_and_a_lost_train_controller_holds_
     elastic = begin(**{"workers.max": 3, "elastic.start_s": 8})
     run = elastic.run
     fault = run.wait_for(lambda e: e["event"] == "fault")
-    assert "1 of 3 wanted workers did not come within 8 s" in fault["detail"]
+    assert "1 of 3 wanted workers did not come within 8 s" in fault["what"]
     elastic.until_trained(2)
     workers = cluster.processes("RayTrainWorker")
     assert len(workers) == 2
