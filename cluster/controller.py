@@ -223,6 +223,7 @@ class Controller:
         Raises:
             ReplacedError: The worker group was replaced, so its failure is not the run's.
         """
+        self._catch_up()
         if lineage is None and self._records:
             if brief != self._newcomer_failure and not self._ended:  # others fail in the same way
                 self._newcomer_failure = brief
@@ -235,8 +236,10 @@ class Controller:
     def since(self, cursor: int) -> News:
         """Return what happened after the first ``cursor`` records."""
         self._catch_up()
-        begun = self._next_lineage > self._first_lineage
-        return News(self._records[cursor:], self._failure, begun)
+        has_workers = self._next_lineage > self._first_lineage or (
+            self._host is not None and self._host.was_called
+        )
+        return News(self._records[cursor:], self._failure, has_workers)
 
     def close(self) -> None:
         """Close the journal, and hang up on the workers."""
@@ -254,8 +257,7 @@ class Controller:
         while not self._changes.empty():
             change = self._changes.get()
             if isinstance(change, Note):
-                if self._records:  # before, it is the driver that waits for workers, and says so
-                    self.note({"event": "fault", **_parts(change.text)})
+                self.note({"event": "fault", **_parts(change.text)})
             elif change.restores and not self._given_up:
                 self.begin()
 

@@ -181,12 +181,13 @@ class Worker:
             self._loop.close()
             self._composed = compose(self._job, self._device)
             self._loop = self._new_loop()
+        outside = self._outside()  # from here on an error is one of the run's, not of a newcomer's
         beginning = begin(self._job, self._composed, self._folder, group)
         model = self._composed.replica.model
         with torch.no_grad():
             # A model of the user's need not be built reproducibly.
             group.broadcast(list(model.state_dict().values()), source=0)
-        self._loop.join(self._outside(), beginning.state, {"standing": as_values(Standing())})
+        self._loop.join(outside, beginning.state, {"standing": as_values(Standing())})
         about = describe(self._composed, self._job, group.world_size)
         about |= {"run": self._folder.name, "resumed_from": beginning.checkpoint}
         self._loop.start(about)

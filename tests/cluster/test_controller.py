@@ -6,6 +6,7 @@ from absa.journal import open_journal, read_journal
 from absa.run_folder import RunFolder, new_run
 from cluster.controller import Controller, Failure, ReplacedError
 from cluster.elastic.coordinator import Limits
+from cluster.elastic.membership import Membership
 
 
 def record(update: int, lineage: int = 0, event: str = "observation") -> dict:
@@ -270,3 +271,12 @@ def test_a_resize_says_why_so_many_workers_are_wanted_unless_some_were_lost(cont
 
     reasons = [r["reason"] for r in controller.since(0).records]
     assert reasons == ["asked for by an operator", "1 lost"]
+
+
+def test_workers_are_there_as_soon_as_one_has_called_though_it_does_not_train_yet(controller):
+    invitation = controller.invite(Limits(), 1, "127.0.0.1")
+    assert not controller.since(0).has_workers
+    membership = Membership(invitation, "a", "127.0.0.1")
+
+    assert controller.since(0).has_workers
+    membership.close()
