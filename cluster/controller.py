@@ -4,6 +4,7 @@ A plain object, run as a Ray actor on the driver's machine: it outlives every wo
 """
 
 import queue
+import re
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -230,8 +231,9 @@ class Controller:
         Raises:
             ReplacedError: The worker group was replaced, so its failure is not the run's.
         """
+        self._catch_up()
         if lineage is None and self._records:
-            if brief != self._newcomer_failure:  # the next one fails in the same way
+            if brief != self._newcomer_failure and not self._ended:  # others fail in the same way
                 self._newcomer_failure = brief
                 self.note({"event": "fault", "what": "a new worker failed", "detail": brief})
             return
@@ -242,8 +244,10 @@ class Controller:
     def since(self, cursor: int) -> News:
         """Return what happened after the first ``cursor`` records."""
         self._catch_up()
-        begun = self._next_lineage > self._first_lineage
-        return News(self._records[cursor:], self._failure, begun)
+        has_workers = self._next_lineage > self._first_lineage or (
+            self._host is not None and self._host.was_called
+        )
+        return News(self._records[cursor:], self._failure, has_workers)
 
     def close(self) -> None:
         """Close the journal, and hang up on the workers."""
@@ -261,7 +265,7 @@ class Controller:
         while not self._changes.empty():
             change = self._changes.get()
             if isinstance(change, Note):
-                self.note({"event": "fault", "what": "workers", "detail": change.text})
+                self.note({"event": "fault", **_parts(change.text)})
             elif change.restores and not self._given_up:
                 self.begin()
 
@@ -302,3 +306,9 @@ class Controller:
         if self._records:
             return self._records[-1]
         return {"lineage": self._first_lineage, "update": 0, "samples": 0, "generation": 0}
+
+
+def _parts(text: str) -> dict[str, str]:
+    """Return what happened, and what follows from it."""
+    what, _, detail = (re.sub("[:;] ", "\n", text, count=1)).partition("\n")
+    return {"what": what, "detail": detail}

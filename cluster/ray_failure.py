@@ -2,6 +2,8 @@
 
 import re
 
+_GO_ON = "go on with --resume"
+
 
 class LostPeerError(RuntimeError):
     """A collective failed on this rank: another rank has died or cannot be reached."""
@@ -13,15 +15,18 @@ def why_lost(error: BaseException | None) -> str:
     Args:
         error: What ``fit`` raised; None if it ended although the run did not.
     """
+    from ray.exceptions import RayActorError
     from ray.train import WorkerGroupError
 
     if error is None:
-        return "the workers ended without finishing the run; go on with --resume"
+        return f"the workers ended without finishing the run; {_GO_ON}"
     if isinstance(error, WorkerGroupError):
         return (
-            "workers were lost more often than workers.max_restarts allows; go on with --resume "
+            f"workers were lost more often than workers.max_restarts allows; {_GO_ON} "
             f"when the cause is gone. The last time:\n{_causes(error.worker_failures)}"
         )
+    if isinstance(error, RayActorError):
+        return f"the process that controls the workers was lost ({_brief(error)}); {_GO_ON}"
     cause = getattr(error, "controller_failure", error)
     return f"{type(cause).__name__}: {_brief(cause)}"
 

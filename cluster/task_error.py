@@ -42,8 +42,10 @@ def tell(error: BaseException) -> str:
 
 
 def tell_briefly(error: BaseException) -> str:
-    """Return a message of one line that says where the error was raised."""
+    """Return a message of one line; one that nobody wrote for users says where it was raised."""
     lines = str(error).strip().splitlines() or [""]
+    if isinstance(error, AbsaError):
+        return lines[0]
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {lines[0]}{where}"

@@ -104,6 +104,11 @@ class Host:
             return Orders(missing, living, end, self._members, self._generation)
 
     @property
+    def was_called(self) -> bool:
+        """Whether a worker has ever dialled in."""
+        return bool(self._labels)
+
+    @property
     def is_over(self) -> bool:
         """Whether a worker has said that the training is over."""
         return self._over

@@ -4,7 +4,7 @@ import json
 import time
 from dataclasses import asdict, dataclass
 
-from torch._C._distributed_c10d import TCPStore
+from torch._C._distributed_c10d import Store, TCPStore
 
 from absa.errors import DataError
 from cluster.elastic.member import Holding
@@ -14,6 +14,8 @@ from cluster.ray_failure import LostPeerError
 
 _LOOK_S = 0.002
 """How often to look; not `wait`, whose time-out torch reports on the standard error."""
+
+_DATA = "data"
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,31 @@ def ensure_same_data(cards: dict[WorkerId, Card], source: WorkerId, mine: Worker
     Raises:
         DataError: It does not: it would take other samples than they believe.
     """
-    if cards[mine].data != cards[source].data:
+    _compare(cards[mine].data, cards[source].data)
+
+
+def post_data(store: Store, data: list[object]) -> None:
+    """Let newcomers know which data the run trains on."""
+    store.set(_DATA, json.dumps(data))
+
+
+def ensure_posted_data(store: Store, mine: list[object]) -> None:
+    """Return if this worker sees the data that the run trains on, as far as that is known.
+
+    A newcomer that does not is no loss to the others: they have not been interrupted yet.
+
+    Raises:
+        DataError: It does not.
+    """
+    if store.check([_DATA]):
+        _compare(mine, json.loads(store.get(_DATA)))
+
+
+def _compare(mine: list[object], theirs: list[object]) -> None:
+    if mine != theirs:
         raise DataError(
-            "this worker has training samples, evaluation samples and metrics "
-            f"{cards[mine].data}, the others {cards[source].data}; every worker must see the "
-            "same data"
+            f"this worker has training samples, evaluation samples and metrics {mine}, the others "
+            f"{theirs}; every worker must see the same data"
         )
 
 

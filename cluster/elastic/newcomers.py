@@ -100,8 +100,9 @@ def _do_without(state: Coordinator, num: int, what: str, now_s: float) -> Step:
     if _can_do_without(state):
         state = give_up(state, now_s)
         when = f"in {state.retry_s - now_s:g} s" if state.retry_s is not None else when
-    if num == state.num_noted:
-        return state, ()
+    has_begun = state.workers or state.announcement is not None
+    if num == state.num_noted or not has_begun:
+        return state, ()  # who waits for the very first worker says so when it takes too long
     note = Note(f"{what}; they are asked for again {when}")
     return replace(state, num_noted=num), (note,)
 

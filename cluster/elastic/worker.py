@@ -18,7 +18,7 @@ from absa.run_folder import RunFolder
 from absa.standing import Standing, as_values, from_values
 from cluster.compose import compose, describe, model_key
 from cluster.elastic.group import ElasticGroup, connect, rehearse
-from cluster.elastic.meeting import Card, ensure_same_data, meet
+from cluster.elastic.meeting import Card, ensure_posted_data, ensure_same_data, meet, post_data
 from cluster.elastic.member import Exit, Form, Holding, Restore, Train, Transfer
 from cluster.elastic.membership import Membership
 from cluster.elastic.messages import Announcement
@@ -104,6 +104,7 @@ class Worker:
         Raises:
             AbsaError: The run cannot go on, or the coordinator is gone.
         """
+        ensure_posted_data(self._store, self._data())
         self._warm_up()
         self._membership.warmed_up()
         try:
@@ -159,9 +160,11 @@ class Worker:
         self._membership.formed(announcement.generation, holdings)
 
     def _card(self) -> Card:
+        return Card(self._holding(), self._surroundings.node, self._data())
+
+    def _data(self) -> list[object]:
         composed = self._composed
-        data = [len(composed.replica.train), len(composed.evaluation), *composed.metric_names]
-        return Card(self._holding(), self._surroundings.node, data)
+        return [len(composed.replica.train), len(composed.evaluation), *composed.metric_names]
 
     def _holding(self) -> Holding | None:
         if self._lineage is None:
@@ -177,15 +180,18 @@ class Worker:
             self._loop.close()
             self._composed = compose(self._job, self._device)
             self._loop = self._new_loop()
+        outside = self._outside()  # from here on an error is one of the run's, not of a newcomer's
         beginning = begin(self._job, self._composed, self._folder, group)
         model = self._composed.replica.model
         with torch.no_grad():
             # A model of the user's need not be built reproducibly.
             group.broadcast(list(model.state_dict().values()), source=0)
-        self._loop.join(self._outside(), beginning.state, {"standing": as_values(Standing())})
+        self._loop.join(outside, beginning.state, {"standing": as_values(Standing())})
         about = describe(self._composed, self._job, group.world_size)
         about |= {"run": self._folder.name, "resumed_from": beginning.checkpoint}
         self._loop.start(about)
+        if group.rank == 0:
+            post_data(self._store, self._data())
         self._watch.read()
         self._settle()
 

@@ -5,6 +5,8 @@ from absa.errors import CheckpointError
 from absa.journal import open_journal, read_journal
 from absa.run_folder import RunFolder, new_run
 from cluster.controller import Controller, Failure, ReplacedError
+from cluster.elastic.coordinator import Limits
+from cluster.elastic.membership import Membership
 
 
 def record(update: int, lineage: int = 0, event: str = "observation") -> dict:
@@ -232,3 +234,49 @@ def test_a_note_on_a_lineage_that_was_replaced_meanwhile_is_of_the_newest(contro
 
     assert controller.since(0).records[-1]["lineage"] == 1
     assert controller.since(0).failure is None
+
+
+FAILURE = Failure("worker 1: the task failed: a long story", 3)
+
+
+def test_who_fails_before_anybody_has_trained_ends_the_run(controller):
+    controller.begin()
+    controller.fail(FAILURE, None, "KeyError: 'x'")
+
+    assert controller.since(0).failure == FAILURE
+
+
+def test_who_fails_before_it_has_trained_is_told_of_once_and_the_run_goes_on(controller):
+    lineage = controller.begin()
+    controller.record([record(7)], lineage)
+    for _ in range(3):
+        controller.fail(FAILURE, None, "KeyError: 'x'")
+    controller.fail(FAILURE, None, "KeyError: 'y'")
+
+    news = controller.since(0)
+    assert news.failure is None
+    told = [(r["what"], r["detail"], r["update"]) for r in news.records if r["event"] == "fault"]
+    assert told == [
+        ("a new worker failed", "KeyError: 'x'", 7),
+        ("a new worker failed", "KeyError: 'y'", 7),
+    ]
+
+
+def test_a_resize_says_why_so_many_workers_are_wanted_unless_some_were_lost(controller):
+    controller.invite(Limits(), 1, "127.0.0.1")
+    controller.wish(2, "asked for by an operator")
+    resize = record(1, event="resize") | {"lost": 0, "reason": "1 joined"}
+    loss = record(2, event="resize") | {"lost": 1, "reason": "1 lost"}
+    controller.record([resize, loss], controller.begin())
+
+    reasons = [r["reason"] for r in controller.since(0).records]
+    assert reasons == ["asked for by an operator", "1 lost"]
+
+
+def test_workers_are_there_as_soon_as_one_has_called_though_it_does_not_train_yet(controller):
+    invitation = controller.invite(Limits(), 1, "127.0.0.1")
+    assert not controller.since(0).has_workers
+    membership = Membership(invitation, "a", "127.0.0.1")
+
+    assert controller.since(0).has_workers
+    membership.close()

@@ -2,7 +2,9 @@ import pytest
 import ray
 import torch
 import torch.distributed as dist
+from ray.exceptions import ActorDiedError
 from ray.train import WorkerGroupError
+from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 
 from cluster.lost_peer import GroupOfRay, may_pass
 from cluster.ray_failure import LostPeerError, why_lost
@@ -92,3 +94,16 @@ def test_when_all_lost_one_another_all_are_shown():
 def test_an_end_without_an_error_is_told_too():
     assert "--resume" in why_lost(None)
     assert why_lost(ValueError("\x1b[36mred\x1b[39m\nmore")) == "ValueError: red"
+
+
+def test_the_loss_of_a_process_is_told_without_the_words_of_a_health_check():
+    lost = WorkerHealthCheckFailedError("a wall of text", OSError("it died\nand much more"))
+
+    assert why_lost(failed(rank0=lost)).splitlines()[-1] == "  rank 0: it died"
+
+
+def test_the_loss_of_the_process_that_controls_the_workers_is_told_as_that():
+    text = why_lost(ActorDiedError())
+
+    assert "the process that controls the workers was lost" in text
+    assert "--resume" in text

@@ -5,7 +5,7 @@ from absa.errors import AbsaError, DataError, TaskError
 from absa.tasks.load import load_task
 from cluster.job_rules import resolve
 from cluster.load_job import load_job, parse_job
-from cluster.task_error import _is_ours, task_errors, tell
+from cluster.task_error import _is_ours, task_errors, tell, tell_briefly
 
 
 def mine() -> None:
@@ -77,3 +77,21 @@ def test_the_import_of_a_module_is_no_part_of_its_story(tmp_path, monkeypatch):
         load_task("falls_over:Task", {})
 
     assert "importlib" not in tell(without_ours(info.value.__cause__))
+
+
+def test_in_brief_it_is_one_line_that_says_where():
+    with pytest.raises(KeyError) as info:
+        mine()
+
+    brief = tell_briefly(info.value)
+    assert brief.startswith("KeyError: ")
+    assert f"({__file__}:" in brief
+    assert "\n" not in brief
+    assert tell_briefly(ValueError("one\ntwo")) == "ValueError: one"
+
+
+def test_an_error_on_purpose_needs_no_place():
+    with pytest.raises(DataError) as info:
+        raise DataError("other data")
+
+    assert tell_briefly(info.value) == "other data"

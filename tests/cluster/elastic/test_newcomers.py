@@ -60,6 +60,12 @@ def test_the_first_generation_never_begins_with_fewer_than_the_least() -> None:
     assert published(actions) == [Announcement(0, 0, (1, 2), restores=True, breaks=False)]
 
 
+def test_nothing_is_said_of_the_very_first_workers_that_start_slowly() -> None:
+    state = beginning(2, 2)
+    state, actions = advance(state, LIMITS.start_s + 1)
+    assert actions == (Start(2),)
+
+
 def test_the_first_generation_begins_although_newcomers_are_lost_again_and_again() -> None:
     state, newcomer, begun = beginning(2, 1, 1), 10, False
     for now_s in range(2, 12):
