@@ -1,6 +1,7 @@
 """The ranks of one generation: a process group whose waits end when the generation does."""
 
 import functools
+import os
 import pickle
 import threading
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from torch.distributed import ProcessGroupGloo
 from absa.collective import Pending
 from cluster.elastic.membership import Membership
 from cluster.elastic.moving import Moving
+from cluster.elastic.under_way import Message, OnDevice, OnHost, UnderWay
 from cluster.ray_failure import LostPeerError
 
 _LOOK_S = 0.1
@@ -78,21 +80,21 @@ class ElasticGroup:
         """Begin an all-reduce."""
         if self.world_size == 1:
             return _DONE
-        return self._start(lambda: self._backend.allreduce([tensor]))
+        return self._start(self._kind, lambda: self._backend.allreduce([tensor]))
 
     def start_broadcast(self, tensor: Tensor, source: int) -> Pending:
         """Begin to overwrite ``tensor``, which is contiguous, by that of rank ``source``."""
         if self.world_size == 1:
             return _DONE
-        return self._start(lambda: self._backend.broadcast(tensor, source))
+        return self._start(self._kind, lambda: self._backend.broadcast(tensor, source))
 
     def start_send(self, tensor: Tensor, to: int) -> Pending:
         """Begin to send a contiguous tensor to one rank."""
-        return self._start(lambda: self._backend.send([tensor], to, 0))
+        return self._start(self._kind_of_message, lambda: self._backend.send([tensor], to, 0))
 
     def start_receive(self, tensor: Tensor, source: int) -> Pending:
         """Begin to overwrite a contiguous tensor by what one rank sends."""
-        return self._start(lambda: self._backend.recv([tensor], source, 0))
+        return self._start(self._kind_of_message, lambda: self._backend.recv([tensor], source, 0))
 
     def broadcast(self, tensors: list[Tensor], source: int) -> None:
         """Overwrite ``tensors``, whatever their memory layout, by those of rank ``source``."""
@@ -117,9 +119,17 @@ class ElasticGroup:
         self.start_broadcast(content, source).wait()
         return pickle.loads(content.cpu().numpy().tobytes())
 
-    def _start(self, begin: Callable[[], Any]) -> Pending:
+    @property
+    def _kind(self) -> type[OnHost | OnDevice]:
+        return OnDevice if self.device.type == "cuda" else OnHost
+
+    @property
+    def _kind_of_message(self) -> type[Message | OnDevice]:
+        return OnDevice if self.device.type == "cuda" else Message
+
+    def _start(self, kind: Callable[[Any], UnderWay], begin: Callable[[], Any]) -> Pending:
         try:
-            work = begin()
+            work = kind(begin())
         except RuntimeError as error:
             raise LostPeerError(str(error)) from error
         watched = _Watched(work, self)
@@ -132,14 +142,9 @@ class ElasticGroup:
         Raises:
             LostPeerError: It failed, or the generation is over.
         """
-        work = watched.work
         try:
-            if self.device.type == "cuda":
-                work.wait()  # the device waits, not the host
-                self._under_way.remove(watched)
-                return
             with self.membership.waiting():
-                while not _ended(work):
+                while not watched.work.has_ended(_LOOK_S):
                     if self.membership.is_broken(self.generation):
                         raise LostPeerError(f"generation {self.generation} is over")
         except RuntimeError as error:
@@ -152,24 +157,30 @@ class ElasticGroup:
             self.membership.give_up(self.generation)
             self._moving.join()
             self._moving = None
-        _abandoned[:] = [group for group in _abandoned if group.is_busy]
+        _abandoned[:] = [group for group in _abandoned if not group._free()]
+        if self._free():
+            return
+        _abandoned.append(self)
+        if self.device.type == "cuda":
+            self._backend.abort()
+
+    def _free(self) -> bool:
+        """Let go of what torch holds, connections and threads, unless that would be to wait."""
         if self.is_busy:
-            _abandoned.append(self)
-            if self.device.type == "cuda":
-                self._backend.abort()
-        else:
-            self._under_way.clear()
-            self._backend = None
+            return False
+        self._under_way.clear()
+        self._backend = None
+        return True
 
     @property
     def is_busy(self) -> bool:
         """Whether a collective has neither ended nor failed."""
-        return any(not watched.work.is_completed() for watched in self._under_way)
+        return any(watched.work.is_busy for watched in self._under_way)
 
 
 @dataclass(eq=False)
 class _Watched:
-    work: Any
+    work: UnderWay
     group: ElasticGroup
 
     def wait(self) -> None:
@@ -183,21 +194,6 @@ class _Done:
 
 
 _DONE = _Done()
-
-
-def _ended(work: Any) -> bool:
-    """Wait a moment; return whether a collective has ended.
-
-    Raises:
-        RuntimeError: It failed.
-    """
-    try:
-        work.wait(timedelta(seconds=_LOOK_S))
-    except RuntimeError:
-        if work.is_completed():
-            raise
-        return False
-    return True
 
 
 def connect(
@@ -216,7 +212,7 @@ def connect(
             if membership.is_broken(generation):
                 raise LostPeerError(f"generation {generation} is over")
         if making.error is not None:
-            raise LostPeerError(str(making.error)) from making.error
+            raise LostPeerError(making.error)
         group._backend = making.made
     return group
 
@@ -233,14 +229,14 @@ class _Making(threading.Thread):
     def __init__(self, make: Callable[[], Any]) -> None:
         super().__init__(name="process-group", daemon=True)
         self._make, self.made = make, None
-        self.error: RuntimeError | None = None
+        self.error: str | None = None
         self.start()
 
     def run(self) -> None:
         try:
             self.made = self._make()
         except RuntimeError as error:
-            self.error = error
+            self.error = str(error)
 
 
 def _make(
@@ -251,6 +247,8 @@ def _make(
     if device.type == "cuda":
         from torch.distributed import ProcessGroupNCCL  # builds for the CPU lack it
 
+        # Its watchdog would end the process of whoever survives a lost peer.
+        os.environ.setdefault("TORCH_NCCL_ASYNC_ERROR_HANDLING", "0")
         options = ProcessGroupNCCL.Options()
         options._timeout = _TIMEOUT
         return ProcessGroupNCCL(store, rank, world_size, options)

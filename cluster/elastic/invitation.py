@@ -3,6 +3,7 @@
 import contextlib
 import os
 import socket
+import struct
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
@@ -61,6 +62,16 @@ def hang_up(connection: Connection) -> None:
     """End a conversation, also one in which another thread is listening."""
     with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as view:
         view.shutdown(socket.SHUT_RDWR)
+
+
+def give_up_after(connection: Connection, *, receive_s: float, send_s: float) -> None:
+    """Let a read or a write that waits for the other side fail after a time; 0: never."""
+    with socket.socket(fileno=connection.fileno()) as view:
+        for option, limit_s in ((socket.SO_RCVTIMEO, receive_s), (socket.SO_SNDTIMEO, send_s)):
+            seconds, fraction = divmod(limit_s, 1.0)
+            value = struct.pack("@ll", int(seconds), int(fraction * 1e6))
+            view.setsockopt(socket.SOL_SOCKET, option, value)
+        view.detach()
 
 
 def send_at_once(connection: Connection) -> None:

@@ -26,6 +26,10 @@ HEARTBEAT_S = 1.0
 _STORE_TIMEOUT = timedelta(seconds=60)
 
 
+class CutOffError(ResizeError):
+    """This worker is out of the group: its line to the coordinator has ended."""
+
+
 class Membership:
     """Keeps a worker in touch with the coordinator while it trains; made in the thread that does.
 
@@ -70,13 +74,14 @@ class Membership:
         """Wait for what the training thread has to do next.
 
         Raises:
-            ResizeError: The coordinator is gone: nobody says who is in the group any more.
+            CutOffError: Nobody says who is in the group any more.
         """
         action = self._actions.get()
         if action is None:
-            raise ResizeError(
-                "the coordinator of the worker group is gone (did the command that started the "
-                "run end?); go on from the newest checkpoint with absa train --resume"
+            raise CutOffError(
+                f"the coordinator of the worker group is gone, or has given worker {self.worker} "
+                "up; if the command that started the run has ended, go on from the newest "
+                "checkpoint with absa train --resume"
             )
         return action
 
@@ -151,7 +156,8 @@ class Membership:
 
     def is_broken(self, generation: int) -> bool:
         """Return whether whoever waits in a collective of a generation must give up."""
-        return generation <= self._broken or self._hung_up
+        ended = self._hung_up or self._member.phase == "gone"
+        return generation <= self._broken or ended
 
     def ensure_current(self, generation: int) -> None:
         """Return if an update of a generation may change the weights now.
@@ -242,7 +248,8 @@ class Membership:
             with self._turn:
                 self._lost_line()
         finally:
-            self._line.close()
+            with self._turn:  # nobody may write to a line that is being closed
+                self._line.close()
 
     def _hear(self, reply: Reply) -> None:
         self._take(machine.replied(self._member, reply, self._lease_s))

@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from cluster.elastic.group import ElasticGroup, connect, rehearse
+from cluster.elastic.group import _LOOK_S, ElasticGroup, connect, rehearse
 from cluster.elastic.host import _store
+from cluster.elastic.under_way import OnHost
 from cluster.ray_failure import LostPeerError
 
 IP = "127.0.0.1"
@@ -131,3 +132,50 @@ def _sum(group: ElasticGroup) -> float:
     tensor = torch.ones(1)
     group.start_sum(tensor).wait()
     return tensor.item()
+
+
+def test_a_message_may_take_longer_to_come_than_a_wait_looks_up(lines):
+    groups = pair(lines)
+    received = torch.zeros(8_000_000)  # more than what the system takes from a sender at once
+    pending = groups[1].start_receive(received, 0)
+    # The other rank is busy for longer than that; so it was with the sum before.
+    sent = torch.ones(8_000_000)
+    late = threading.Timer(5 * _LOOK_S, lambda: groups[0].start_send(sent, 1).wait())
+    late.start()
+    pending.wait()
+    late.join()
+
+    assert received.sum() == len(received)
+    assert not groups[1].is_busy
+    assert both(lambda rank: _sum(groups[rank])) == [2.0, 2.0]
+
+
+def test_a_message_that_never_comes_ends_with_the_generation(lines):
+    groups = pair(lines)
+    pending = groups[0].start_receive(torch.zeros(4), 1)
+    lines[0].broken.set()
+    with pytest.raises(LostPeerError, match="is over"):
+        pending.wait()
+
+    assert groups[0].is_busy
+    groups[0].leave()
+    groups[1].leave()  # this rank dies, which is what frees the other
+
+
+def test_a_sum_that_ends_while_a_wait_looks_up_is_no_failure():
+    class JustInTime:
+        """A sum that has ended by the time that somebody asks, but not in time for the wait."""
+
+        def __init__(self) -> None:
+            self.num_waits = 0
+
+        def wait(self, timeout=None) -> bool:
+            self.num_waits += 1
+            if self.num_waits == 1:
+                raise RuntimeError("Wait timeout")
+            return True
+
+        def is_completed(self) -> bool:
+            return True
+
+    assert OnHost(JustInTime()).has_ended(_LOOK_S)

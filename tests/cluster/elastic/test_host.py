@@ -1,8 +1,11 @@
 """The coordinator's host and its members, over real connections, in one process."""
 
+import contextlib
+import os
 import queue
 import socket
 import threading
+import time
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client
 
@@ -11,10 +14,10 @@ import pytest
 from absa.errors import ResizeError
 from cluster.elastic.coordinator import Limits, Note
 from cluster.elastic.host import Host
-from cluster.elastic.invitation import Invitation
-from cluster.elastic.member import Form, Holding, Restore, Train, Transfer
-from cluster.elastic.membership import Membership
-from cluster.elastic.messages import Announcement
+from cluster.elastic.invitation import Hello, Invitation
+from cluster.elastic.member import Exit, Form, Holding, Restore, Train, Transfer
+from cluster.elastic.membership import CutOffError, Membership
+from cluster.elastic.messages import Announcement, Status
 from cluster.ray_failure import LostPeerError
 
 IP = "127.0.0.1"
@@ -215,3 +218,97 @@ def test_workers_that_do_not_come_in_time_are_given_up_with_a_note(changes):
 
 def notes(found: list) -> list[str]:
     return [change.text for change in found if isinstance(change, Note)]
+
+
+def test_a_worker_that_does_not_read_holds_up_nobody(host, dial):
+    at = host.invitation
+    deaf = Client((at.ip, at.port), authkey=at.key)
+    deaf.send(Hello("deaf"))
+    status = Status(deaf.recv().worker, 1, 0.0, "warming", -1, None, 0)
+    for line, option in ((deaf, socket.SO_RCVBUF), (host._lines[0], socket.SO_SNDBUF)):
+        with socket.socket(fileno=os.dup(line.fileno())) as view:
+            view.setsockopt(socket.SOL_SOCKET, option, 1)
+
+    def talk():
+        with contextlib.suppress(OSError):
+            while True:
+                deaf.send(status)
+
+    threading.Thread(target=talk, daemon=True).start()
+    until(lambda: "deaf" in host.orders().end)
+    deaf.close()
+
+
+def test_a_worker_that_is_given_up_is_hung_up_on(host, dial):
+    begin(dial("one"))
+    host.wish(2)
+    two = dial("two")
+    host.wish(1)
+
+    with pytest.raises(CutOffError):
+        two.next_action()
+    assert "two" in host.orders().end
+
+
+def test_who_is_caught_in_the_last_collective_is_dismissed_once_the_run_is_over(host, dial):
+    one, two = grow(host, dial)
+    for member in (one, two):
+        member.settled(1, Holding(0, 7))
+        assert member.next_action() == Train(1)
+    until(lambda: host.orders().generation == 1)
+    one.farewell()
+    until(lambda: host.is_over)
+    two.failed(1)
+
+    assert two.next_action() == Exit("dismissed")
+    assert two.is_broken(1)
+
+
+def test_who_does_not_end_after_the_run_is_ended(changes):
+    with Host(Limits(lease_s=0.1, margin_s=0.1), 1, IP, changes.put) as host:
+        one = Membership(host.invitation, "one", IP)
+        begin(one)
+        until(lambda: host.orders().members == ("one",))
+        one.farewell()
+        until(lambda: "one" in host.orders().end)
+
+
+def test_a_host_that_is_closed_leaves_nothing_behind():
+    before = set(threading.enumerate())
+    with Host(LIMITS, 1, IP, lambda change: None) as host:
+        at = host.invitation
+
+    for port in (at.port, at.store_port):
+        until(lambda port=port: refuses(port))
+    until(lambda: set(threading.enumerate()) <= before)
+
+
+def refuses(port: int) -> bool:
+    try:
+        socket.create_connection((IP, port)).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_a_caller_that_does_not_say_who_it_is_is_hung_up_on(host, monkeypatch):
+    monkeypatch.setattr("cluster.elastic.host._STRANGER_S", 0.05)
+    at = host.invitation
+    with socket.create_connection((at.ip, at.port)) as silent:
+        silent.settimeout(30)
+        while silent.recv(1000):
+            pass
+
+
+def test_after_a_pause_of_its_own_it_believes_nobody_silent(changes, monkeypatch):
+    asleep_s = [0.0]
+    read = time.monotonic
+    monkeypatch.setattr("time.monotonic", lambda: read() + asleep_s[0])
+    with Host(Limits(lease_s=5.0, margin_s=1.0), 1, IP, changes.put) as host:
+        member = Membership(host.invitation, "one", IP)
+        begin(member)
+        asleep_s[0] = 1000.0  # both were stopped: one process holds both
+        member.wait_for_lease()
+        assert host.orders().workers == {"one": 0}
+        member.ensure_current(0)
+        member.close()
