@@ -11,6 +11,7 @@ from absa.errors import DivergenceError
 from absa.outside import Outside
 from absa.run_state import restore
 from absa.state import clone_to_host
+from absa.stop import StopConfig
 
 VERDICTS = ["host", "device"]
 LARGER = Command("a larger batch", global_batch=6)
@@ -47,8 +48,8 @@ def steps(run, number):
 
 
 def finish(run):
-    while run.loop.step() != "end":
-        pass
+    while (then := run.loop.step()) != "end":
+        assert then == "update"
     run.outcome = run.loop.end()
     return run
 
@@ -162,13 +163,13 @@ def test_the_next_rank_0_goes_on_without_a_command_that_only_the_lost_one_had():
 
 
 def test_another_saver_saves_again_what_the_lost_one_may_not_have_finished():
-    plan = rules(checkpoint_samples=16)
+    plan = rules(checkpoint_samples=16, stop=StopConfig(updates=7))
     run, heir = make_run(plan), newcomer(plan)
     steps(run, 4)
     assert run.saver.why() == [(16, "due")]
     hand_over(run, heir)
     finish(heir)
-    assert heir.saver.why() == [(20, "due"), (24, "end")]
+    assert heir.saver.why() == [(20, "due"), (28, "end")]
 
 
 def test_a_saver_that_stays_saves_nothing_twice():
@@ -245,11 +246,12 @@ def test_an_observation_goes_on_where_the_lost_rank_0_was():
 
 
 def test_an_observation_speaks_of_one_number_of_workers():
-    run = make_run(rules(observe_updates=4))
+    run, heir = make_run(rules(observe_updates=4)), newcomer()
     steps(run, 3)
-    hand_over(run, run, collective=BreakingRank(0, 2, Meeting(2)))
-    (observation,) = run.boundary.of("observation")
-    assert (observation["samples"], observation["workers"]) == (12, 1)
+    hand_over(run, run, heir, collective=BreakingRank(0, 2, Meeting(2)))
+    for rank in (run, heir):
+        (seen,) = rank.boundary.of("observation")
+        assert (seen["samples"], seen["workers"], seen["learning_rate"]) == (12, 1, 0.1)
 
 
 def test_a_newcomer_trains_on_to_the_weights_of_an_undisturbed_run():
