@@ -12,7 +12,7 @@ from outside import FakeBoundary, Run
 from torch import Tensor
 
 from absa.boundary import Command
-from absa.handover.run import hand_over_run
+from absa.handover.run import agree_on_run
 from absa.handover.wire import Wire
 from absa.loop import Next, Outcome
 from absa.outside import Outside
@@ -79,7 +79,7 @@ class BreakingRank:
 
     def __init__(self, rank: int, world_size: int, meeting: Meeting) -> None:
         self.rank, self.world_size, self.meeting = rank, world_size, meeting
-        self.superseded = False
+        self.superseded, self.num_computing = False, world_size
         self.sizes: list[int] = []
 
     def ensure_current(self) -> None:
@@ -147,14 +147,15 @@ class Survivor:
         positions = self.between.exchange(self.rank, loop.position)
         newest = max(positions)
         wire = Wire(BreakingRank(self.rank, len(positions), group))
-        state, values = hand_over_run(
+        agreed = agree_on_run(
             self.run.replica,
             loop.hand_over(),
             wire,
             positions.index(newest),
             current=loop.position == newest,
         )
-        loop.join(self._outside(group), state, values)
+        agreed.finish()
+        loop.join(self._outside(group), agreed.state, agreed.values)
 
     def enter(self, group: Meeting) -> None:
         """Begin in a group."""
