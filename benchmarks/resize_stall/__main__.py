@@ -4,7 +4,7 @@ Ours (`absa train`, told by `absa scale`) beside Ray Train's own restart from a 
 trainer, controller and worker group, a hand-written DDP loop), at equal wishes, models and batches,
 one after the other; and beside the floor: a process group and one broadcast of the state, measured
 alone. A stall lasts from the end of the last update before to the end of the first after, minus a
-normal update.
+normal update (where workers join ours: to the end of the second, minus one of either group).
 """
 
 import sys

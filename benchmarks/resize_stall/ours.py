@@ -112,6 +112,10 @@ def _stall(size: Size, made: Made, found: Sequence[Marks], normal_s: Mapping[int
     newcomers = _newcomers(found, begin_s, max(change.after - change.before, 0))
     end_s = max([last_s, *(each.first(UPDATE) for each in newcomers)])
     seconds = end_s - begin_s - normal_s[change.after]
+    if newcomers:
+        # Those that were there make one more update alone while the state moves.
+        next_s = _next(found, end_s)
+        seconds = next_s - begin_s - normal_s[change.before] - normal_s[change.after]
     phases = {**record["phases"]}
     phases["rest"] = seconds - sum(phases.values())
     # A process may have been started before somebody asked for it.
@@ -145,6 +149,12 @@ def _gap(found: Sequence[Marks], record: Mapping[str, Any]) -> tuple[float, floa
     middle_s = sum(longest) / 2
     same = [(a, b) for a, b in touching if a < middle_s < b]
     return max(a for a, _ in same), max(b for _, b in same)
+
+
+def _next(found: Sequence[Marks], end_s: float) -> float:
+    """Return when the last process made the update after one that ended then."""
+    later = [[t for t in each.times(UPDATE) if t > end_s] for each in found]
+    return max(min(times) for times in later if times)
 
 
 def _newcomers(found: Sequence[Marks], begin_s: float, num: int) -> list[Marks]:

@@ -22,7 +22,9 @@ class Stall:
         size: The model.
         change: What was asked for, or who was killed.
         seconds: From the end of the last update before to the end of the first after, minus a
-            normal update of the group after.
+            normal update of the group after. Ours makes the first update after workers joined
+            without them, while the state moves: to the end of the second, minus a normal update
+            of either group.
         normal_s: That update: the median of those that followed.
         phases: What ``seconds`` consists of.
         lost_worker_s: Worker-seconds that were held and did not train, see `lost_worker_s`.
