@@ -103,7 +103,8 @@ class Worker:
             How the run ended; None if it goes on without this worker.
 
         Raises:
-            AbsaError: The run cannot go on, or the coordinator is gone.
+            CutOffError: This worker was given up, or the coordinator is gone.
+            AbsaError: The run cannot go on.
         """
         self._warm_up()
         self._membership.warmed_up()
@@ -126,7 +127,6 @@ class Worker:
         finally:
             self._leave_group()
             self._loop.close()
-            self._membership.close()
 
     def _unless_lost(self, generation: int, do: Callable[..., Any], *arguments: Any) -> Any:
         """Do a part of a generation; if a peer is lost on the way, its members meet again."""
