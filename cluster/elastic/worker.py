@@ -92,6 +92,7 @@ class Worker:
         self._group: ElasticGroup | None = None
         self._before: Announcement | None = None
         self._lineage: int | None = None
+        self._is_new = True  # as it was composed: nothing was received into it or trained
         self._watch, self._broken = Stopwatch(), False
         self._composed = compose(job, device)
         self._loop = self._new_loop()
@@ -172,12 +173,13 @@ class Worker:
     def _restore(self) -> None:
         """Begin a lineage: from the newest checkpoint, or anew."""
         group = self._current_group()
-        if self._lineage is not None:
-            # It has trained: what was built is no beginning any more.
+        if not self._is_new:
+            # What was built is no beginning any more.
             self._lineage = None
             self._loop.close()
             self._composed = compose(self._job, self._device)
             self._loop = self._new_loop()
+        self._is_new = False
         beginning = begin(self._job, self._composed, self._folder, group)
         model = self._composed.replica.model
         with torch.no_grad():
@@ -208,7 +210,8 @@ class Worker:
         has_it = mine is not None and mine.lineage == theirs.lineage
         held = self._loop.hand_over() if has_it else None
         if not has_it:
-            self._lineage = None  # until all has come, its tensors are no state
+            # Until all has come, its tensors are no state, and no beginning either.
+            self._lineage, self._is_new = None, False
         return hand_over_run(
             self._composed.replica,
             held,
