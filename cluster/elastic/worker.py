@@ -88,7 +88,6 @@ class Worker:
     ) -> None:
         self._job, self._folder, self._membership = job, folder, membership
         self._device, self._surroundings = device, surroundings
-        self._store = membership.store()
         self._group: ElasticGroup | None = None
         self._before: Announcement | None = None
         self._lineage: int | None = None
@@ -148,7 +147,7 @@ class Worker:
         """Meet the other members and connect with them."""
         self._leave_group()
         with self._watch.phase("meeting"):
-            cards = meet(self._membership, announcement, self._store, self._card())
+            cards = meet(self._membership, announcement, self._card())
             ensure_same_data(cards, announcement.members[0], self._membership.worker)
         members = announcement.members
         rank = members.index(self._membership.worker)
