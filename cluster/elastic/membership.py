@@ -144,9 +144,10 @@ class Membership:
             hang_up(self._line)
 
     def close(self) -> None:
-        """Hang up."""
+        """Hang up: this worker gives up its place, and may write nothing more."""
         with self._turn:
             self._hung_up = True
+            self._member = machine.cut_off(self._member)
             hang_up(self._line)
 
     def is_superseded(self, generation: int) -> bool:

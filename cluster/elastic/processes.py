@@ -1,11 +1,9 @@
 """A run on plain processes of this machine, without Ray: the same membership, loop and state."""
 
+import contextlib
 import multiprocessing
 import os
-import queue
 import socket
-import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -24,9 +22,10 @@ from cluster.elastic.coordinator import Limits, Note
 from cluster.elastic.fence import Fence
 from cluster.elastic.host import Host
 from cluster.elastic.invitation import Invitation
-from cluster.elastic.membership import Membership
+from cluster.elastic.membership import CutOffError, Membership
 from cluster.elastic.messages import Announcement
 from cluster.elastic.nobody import NoBoundary, NoSaver
+from cluster.elastic.parent_line import Commands, InForce, ParentLine
 from cluster.elastic.worker import Place, Worker
 from cluster.job import Job
 from cluster.saver import FolderSaver
@@ -73,7 +72,7 @@ class Processes:
         self.ended: dict[str, Child] = {}
         self._fence = Fence()
         self._started = 0
-        self._command: Command | None = None
+        self._commands = Commands()
         self.host = Host(self.limits, self.wanted, LOOPBACK, self._changed, self.lineage)
 
     def __enter__(self) -> Self:
@@ -87,7 +86,7 @@ class Processes:
     ) -> None:
         for child in self.children.values():
             child.process.kill()
-        for child in [*self.children.values(), *self.ended.values()]:
+        for child in self.children.values():
             child.process.join()
             child.line.close()
         self.host.close()
@@ -124,9 +123,7 @@ class Processes:
 
     def command(self, command: Command) -> None:
         """Leave a command for rank 0; one that no rank 0 has carried out goes to the next."""
-        self._command = command
-        for child in self.children.values():
-            _send(child.line, command)
+        self._commands.leave(command, [child.line for child in self.children.values()])
 
     def _start(self) -> None:
         label = f"process-{self._started}"
@@ -138,11 +135,13 @@ class Processes:
         process.start()
         theirs.close()
         self.children[label] = Child(process, mine)
+        self._commands.greet(mine)
 
     def _bury(self, label: str) -> None:
         child = self.children.pop(label)
-        self.ended[label] = child
         self._drain(child)
+        child.line.close()
+        self.ended[label] = child
 
     def _listen(self) -> None:
         lines = {child.line: child for child in self.children.values()}
@@ -156,9 +155,12 @@ class Processes:
         except (EOFError, OSError):
             child.process.join(_POLL_S)
 
-    def _hear(self, said: tuple[tuple[int, int], Record] | WorkerFailedError) -> None:
+    def _hear(self, said: tuple[tuple[int, int], Record] | InForce | WorkerFailedError) -> None:
         if isinstance(said, WorkerFailedError):
             raise said
+        if isinstance(said, InForce):
+            self._commands.done(said, [child.line for child in self.children.values()])
+            return
         (lineage, generation), record = said
         if self._fence.admits(lineage, generation):
             self.on_record(record)
@@ -176,7 +178,7 @@ class _Around:
         self, job: Job, folder: RunFolder, line: Connection, permit: Callable[[], None]
     ) -> None:
         self._job, self._folder, self._line, self._permit = job, folder, line, permit
-        self._boundary: _ParentLine | None = None
+        self._boundary: ParentLine | None = None
         self._saver: FolderSaver | None = None
 
     def enter(self, place: Place) -> tuple[Boundary, Saver]:
@@ -185,7 +187,7 @@ class _Around:
         if place.rank != 0:
             return NoBoundary(), NoSaver()
         if self._boundary is None or self._saver is None:
-            self._boundary = _ParentLine(self._line)
+            self._boundary = ParentLine(self._line)
             self._saver = FolderSaver(
                 self._folder, self._job, self._boundary.record, rank=0, permit=self._permit
             )
@@ -195,37 +197,18 @@ class _Around:
     def flush(self) -> None:
         """Return at once: nothing is held back."""
 
+    def __enter__(self) -> Self:
+        return self
 
-class _ParentLine:
-    """A `Boundary` whose other end is the parent process."""
-
-    def __init__(self, line: Connection) -> None:
-        self._line = line
-        self._turn = threading.Lock()
-        self.number = (-1, -1)
-        self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
-
-    def record(self, record: Record) -> None:
-        """Send it at once."""
-        with self._turn:
-            self._line.send((self.number, record))
-
-    def waiting(self) -> bool:
-        """Whether the parent has said something."""
-        return self._line.poll()
-
-    def take(self) -> Command:
-        """Return what the parent has said."""
-        command = self._line.recv()
-        assert isinstance(command, Command)
-        return command
-
-
-def _send(line: Connection, command: Command) -> None:
-    try:
-        line.send(command)
-    except OSError:
-        time.sleep(0)  # it has just ended
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Return once everything is written."""
+        if self._saver is not None:
+            self._saver.__exit__(kind, error, traceback)
 
 
 def _work(
@@ -236,7 +219,11 @@ def _work(
     membership = Membership(invitation, label, LOOPBACK)
     around = _Around(job, folder, line, membership.wait_for_lease)
     try:
-        Worker(job, folder, membership, torch.device("cpu"), around).run()
+        # Whoever has hung up may write nothing, so it comes last.
+        with contextlib.closing(membership), around:
+            Worker(job, folder, membership, torch.device("cpu"), around).run()
+    except CutOffError:
+        return  # the group goes on without it
     except Exception as error:
         line.send(WorkerFailedError(f"{label} (process {os.getpid()}): {error}"))
         raise

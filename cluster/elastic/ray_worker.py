@@ -1,7 +1,10 @@
 """What every worker process runs inside Ray Train when workers join and leave in place."""
 
+import contextlib
+import logging
 import os
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import ray
 import ray.train
@@ -13,10 +16,10 @@ from absa.errors import AbsaError
 from absa.host_memory import keep_freed_memory
 from absa.outside import Saver
 from absa.run_folder import RunFolder
-from cluster.controller import Failure
+from cluster.controller import Failure, ReplacedError
 from cluster.controller_link import ControllerLink
 from cluster.elastic.arrivals import LEFT
-from cluster.elastic.membership import Membership
+from cluster.elastic.membership import CutOffError, Membership
 from cluster.elastic.nobody import NoBoundary, NoSaver
 from cluster.elastic.ranks import ranks
 from cluster.elastic.raytrain import set_context
@@ -27,6 +30,8 @@ from cluster.lost_peer import may_pass
 from cluster.saver import FolderSaver
 from cluster.task_error import tell, tell_briefly
 from cluster.threads import num_threads
+
+_LOG = logging.getLogger(__name__)
 
 
 def train_elastic(config: dict[str, Any]) -> str | None:
@@ -49,9 +54,13 @@ def train_elastic(config: dict[str, Any]) -> str | None:
         torch.set_num_threads(num_threads(job, _room_here(job)))
         keep_freed_memory()
         device = ray.train.torch.get_device()
-        worker = Worker(job, config["folder"], membership, device, surroundings)
-        outcome = worker.run()
-        surroundings.close()
+        # Whoever has hung up may write nothing, so it comes last.
+        with contextlib.closing(membership), surroundings:
+            worker = Worker(job, config["folder"], membership, device, surroundings)
+            outcome = worker.run()
+    except (CutOffError, ReplacedError) as error:
+        _LOG.warning("%s", error)  # the group goes on without it
+        return LEFT
     except Exception as error:
         if not may_pass(error):
             # Ray Train would start the group again, and it would fail in the same way.
@@ -104,12 +113,23 @@ class RaySurroundings:
         if self._link is not None:
             self._link.flush()
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         """Return once everything is written and the controller knows of it."""
-        if self._saver is not None:
-            self._saver.__exit__(None, None, None)
-        if self._link is not None:
-            self._link.close()
+        # What went wrong before must not be hidden by what then cannot be told.
+        hidden = () if error is None else (ray.exceptions.RayError,)
+        with contextlib.suppress(*hidden), contextlib.ExitStack() as last:
+            if self._link is not None:
+                last.callback(self._link.close)
+            if self._saver is not None:
+                self._saver.__exit__(kind, error, traceback)
 
 
 def _room_here(job: Job) -> int:

@@ -87,10 +87,10 @@ class Worker:
     ) -> None:
         self._job, self._folder, self._membership = job, folder, membership
         self._device, self._surroundings = device, surroundings
-        self._store = membership.store()
         self._group: ElasticGroup | None = None
         self._before: Announcement | None = None
         self._lineage: int | None = None
+        self._is_new = True  # as it was composed: nothing was received into it or trained
         self._watch, self._broken = Stopwatch(), False
         self._composed = compose(job, device)
         self._loop = self._new_loop()
@@ -102,7 +102,8 @@ class Worker:
             How the run ended; None if it goes on without this worker.
 
         Raises:
-            AbsaError: The run cannot go on, or the coordinator is gone.
+            CutOffError: This worker was given up, or the coordinator is gone.
+            AbsaError: The run cannot go on.
         """
         ensure_posted_data(self._store, self._data())
         self._warm_up()
@@ -126,7 +127,6 @@ class Worker:
         finally:
             self._leave_group()
             self._loop.close()
-            self._membership.close()
 
     def _unless_lost(self, generation: int, do: Callable[..., Any], *arguments: Any) -> Any:
         """Do a part of a generation; if a peer is lost on the way, its members meet again."""
@@ -147,7 +147,7 @@ class Worker:
         """Meet the other members and connect with them."""
         self._leave_group()
         with self._watch.phase("meeting"):
-            cards = meet(self._membership, announcement, self._store, self._card())
+            cards = meet(self._membership, announcement, self._card())
             ensure_same_data(cards, announcement.members[0], self._membership.worker)
         members = announcement.members
         rank = members.index(self._membership.worker)
@@ -174,12 +174,13 @@ class Worker:
     def _restore(self) -> None:
         """Begin a lineage: from the newest checkpoint, or anew."""
         group = self._current_group()
-        if self._lineage is not None:
-            # It has trained: what was built is no beginning any more.
+        if not self._is_new:
+            # What was built is no beginning any more.
             self._lineage = None
             self._loop.close()
             self._composed = compose(self._job, self._device)
             self._loop = self._new_loop()
+        self._is_new = False
         outside = self._outside()  # from here on an error is one of the run's, not of a newcomer's
         beginning = begin(self._job, self._composed, self._folder, group)
         model = self._composed.replica.model
@@ -234,7 +235,8 @@ class Worker:
         has_it = mine is not None and mine.lineage == theirs.lineage
         held = self._loop.hand_over() if has_it else None
         if not has_it:
-            self._lineage = None  # until all has come, its tensors are no state
+            # Until all has come, its tensors are no state, and no beginning either.
+            self._lineage, self._is_new = None, False
         return agree_on_run(
             self._composed.replica,
             held,

@@ -7,6 +7,7 @@ import pytest
 from elastic_runs import BATCH, SEED, Elastic, witness_job
 from witness import ensure_exactly_once, updates
 
+from cluster.elastic.invitation import hang_up
 from cluster.local import train_local
 
 pytestmark = pytest.mark.cpu_heavy
@@ -90,6 +91,16 @@ def test_a_frozen_worker_is_replaced_and_the_others_go_on(tmp_path):
         frozen = run.signal(1, signal.SIGSTOP)
         run.train(workers=1, updates=5)
         run.until(lambda: frozen in run.processes.ended)
+        run.end()
+    ensure_exactly_once(updates(tmp_path / "notes"), SEED, BATCH)
+
+
+def test_a_worker_that_is_cut_off_is_replaced_and_the_run_goes_on(tmp_path):
+    with Elastic(witness_job(tmp_path), wanted=2) as run:
+        run.train(workers=2, updates=5)
+        hang_up(run.processes.host._lines[0])  # of rank 0, whose process is well
+        run.train(workers=1, updates=5)
+        run.train(workers=2, updates=5)
         run.end()
     ensure_exactly_once(updates(tmp_path / "notes"), SEED, BATCH)
 
