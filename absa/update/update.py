@@ -90,7 +90,7 @@ class Updater:
     def rehearse(self, settings: Settings, world_size: int) -> None:
         """Do a rank's share of an update for nothing, so that its first real one is not slow.
 
-        Neither weights nor momentum nor statistics change. What is prepared for a group stays.
+        Neither weights nor buffers nor momentum change. What is prepared for a group stays.
 
         Args:
             settings: As for an update.
@@ -107,6 +107,7 @@ class Updater:
             micro_batch=settings.micro_batch,
             world_size=world_size,
         )
+        buffers = [(buffer, buffer.clone()) for buffer in replica.model.buffers()]
         self._totals.begin(Flags())
         try:
             accumulate(
@@ -116,6 +117,8 @@ class Updater:
             replica.statistics.discard()
             for parameter in replica.parameters:
                 parameter.grad = None
+            for buffer, before in buffers:  # a model of the user's may change its own
+                buffer.copy_(before)
         self._reducer_for(world_size)
 
     def results(self) -> list[UpdateResult]:
