@@ -105,7 +105,7 @@ class Worker:
             CutOffError: This worker was given up, or the coordinator is gone.
             AbsaError: The run cannot go on.
         """
-        ensure_posted_data(self._store, self._data())
+        ensure_posted_data(self._membership.store(), self._data())
         self._warm_up()
         self._membership.warmed_up()
         try:
@@ -192,7 +192,7 @@ class Worker:
         about |= {"run": self._folder.name, "resumed_from": beginning.checkpoint}
         self._loop.start(about)
         if group.rank == 0:
-            post_data(self._store, self._data())
+            post_data(self._membership.store(), self._data())
         self._watch.read()
         self._settle()
 
