@@ -44,18 +44,23 @@ def train_elastic(config: dict[str, Any]) -> str | None:
     Returns:
         `LEFT` if the run goes on without this worker.
     """
+    label = ray.get_runtime_context().get_actor_id()
+    membership = Membership(config["invitation"], label, ray.util.get_node_ip_address())
+    outcome = _train(config, membership)
+    # Whoever has hung up may write nothing. One that failed does not: it is not lost, it is ended.
+    membership.close()
+    return outcome
+
+
+def _train(config: dict[str, Any], membership: Membership) -> str | None:
     job, controller = config["job"], config["controller"]
-    context = ray.get_runtime_context()
-    ip = ray.util.get_node_ip_address()
-    membership = Membership(config["invitation"], context.get_actor_id(), ip)
-    node = context.get_node_id()
+    node = ray.get_runtime_context().get_node_id()
     surroundings = RaySurroundings(job, config["folder"], controller, membership, node)
     try:
         torch.set_num_threads(num_threads(job, _room_here(job)))
         keep_freed_memory()
         device = ray.train.torch.get_device()
-        # Whoever has hung up may write nothing, so it comes last.
-        with contextlib.closing(membership), surroundings:
+        with surroundings:
             worker = Worker(job, config["folder"], membership, device, surroundings)
             outcome = worker.run()
     except (CutOffError, ReplacedError) as error:
