@@ -14,12 +14,12 @@ from absa.errors import AbsaError
 from absa.events import Record
 from absa.journal import Journal, open_journal
 from absa.run_folder import RunFolder
-from cluster.elastic.coordinator import Limits, Note
 from cluster.elastic.fence import Fence
 from cluster.elastic.host import Host
 from cluster.elastic.invitation import Invitation
-from cluster.elastic.messages import Announcement
 from cluster.elastic.orders import Orders
+from cluster.elastic.protocol.coordinator import Limits, Note
+from cluster.elastic.protocol.messages import Announcement
 
 LOST_GROUP = "the worker group was lost"
 """What a fault says when a group replaces one that nobody had asked to end."""

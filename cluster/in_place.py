@@ -3,8 +3,8 @@
 from typing import Any
 
 from absa.events import Record
-from cluster.elastic.coordinator import Limits
 from cluster.elastic.invitation import Invitation
+from cluster.elastic.protocol.coordinator import Limits
 from cluster.elastic.wish import Wanted
 from cluster.job import Job
 from cluster.ray_trainer import settings

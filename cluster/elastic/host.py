@@ -14,9 +14,7 @@ from typing import Self
 
 from torch._C._distributed_c10d import TCPStore
 
-from cluster.elastic import coordinator as machine
 from cluster.elastic.awake_clock import LONGEST_S, AwakeClock
-from cluster.elastic.coordinator import Coordinator, Kill, Limits, Note, Publish, Step
 from cluster.elastic.invitation import (
     Farewell,
     Hello,
@@ -26,9 +24,11 @@ from cluster.elastic.invitation import (
     hang_up,
     send_at_once,
 )
-from cluster.elastic.messages import Announcement, Reply, Status, WorkerId
 from cluster.elastic.orders import Orders
-from cluster.elastic.questions import all_train
+from cluster.elastic.protocol import coordinator as machine
+from cluster.elastic.protocol.coordinator import Coordinator, Kill, Limits, Note, Publish, Step
+from cluster.elastic.protocol.messages import Announcement, Reply, Status, WorkerId
+from cluster.elastic.protocol.questions import all_train
 
 _STORE_TIMEOUT = timedelta(seconds=60)
 

@@ -7,7 +7,7 @@ import struct
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from cluster.elastic.messages import WorkerId
+from cluster.elastic.protocol.messages import WorkerId
 
 
 @dataclass(frozen=True)

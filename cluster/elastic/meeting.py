@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from torch._C._distributed_c10d import Store, TCPStore
 
 from absa.errors import DataError
-from cluster.elastic.member import Holding
 from cluster.elastic.membership import Membership
-from cluster.elastic.messages import Announcement, WorkerId
+from cluster.elastic.protocol.member import Holding
+from cluster.elastic.protocol.messages import Announcement, WorkerId
 from cluster.ray_failure import LostPeerError
 
 _LOOK_S = 0.002

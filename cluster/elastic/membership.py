@@ -12,10 +12,10 @@ from multiprocessing.connection import Client, Connection
 from torch._C._distributed_c10d import TCPStore
 
 from absa.errors import ResizeError
-from cluster.elastic import member as machine
 from cluster.elastic.invitation import Farewell, Hello, Invitation, Welcome, hang_up, send_at_once
-from cluster.elastic.member import Abort, Action, Holding, Member, Step
-from cluster.elastic.messages import Reply
+from cluster.elastic.protocol import member as machine
+from cluster.elastic.protocol.member import Abort, Action, Holding, Member, Step
+from cluster.elastic.protocol.messages import Reply
 from cluster.ray_failure import LostPeerError
 
 _LOOK_S = 0.02

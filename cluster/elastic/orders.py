@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cluster.elastic.messages import WorkerId
+from cluster.elastic.protocol.messages import WorkerId
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,14 @@ from absa.errors import AbsaError
 from absa.events import Record
 from absa.outside import Saver
 from absa.run_folder import RunFolder
-from cluster.elastic.coordinator import Limits, Note
 from cluster.elastic.fence import Fence
 from cluster.elastic.host import Host
 from cluster.elastic.invitation import Invitation
 from cluster.elastic.membership import CutOffError, Membership
-from cluster.elastic.messages import Announcement
 from cluster.elastic.nobody import NoBoundary, NoSaver
 from cluster.elastic.parent_line import Commands, InForce, ParentLine
+from cluster.elastic.protocol.coordinator import Limits, Note
+from cluster.elastic.protocol.messages import Announcement
 from cluster.elastic.worker import Place, Worker
 from cluster.job import Job
 from cluster.saver import FolderSaver

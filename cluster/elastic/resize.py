@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 
 from absa.events import Record
-from cluster.elastic.messages import Announcement
+from cluster.elastic.protocol.messages import Announcement
 
 
 class Stopwatch:

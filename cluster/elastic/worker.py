@@ -19,11 +19,11 @@ from absa.standing import Standing, as_values, from_values
 from cluster.compose import compose, describe, model_key
 from cluster.elastic.group import ElasticGroup, connect, rehearse
 from cluster.elastic.meeting import Card, ensure_posted_data, ensure_same_data, meet, post_data
-from cluster.elastic.member import Exit, Form, Holding, Restore, Train, Transfer
 from cluster.elastic.membership import Membership
-from cluster.elastic.messages import Announcement
 from cluster.elastic.moving import Moving
 from cluster.elastic.nobody import NoBoundary, NoSaver
+from cluster.elastic.protocol.member import Exit, Form, Holding, Restore, Train, Transfer
+from cluster.elastic.protocol.messages import Announcement
 from cluster.elastic.resize import Stopwatch, describe_change
 from cluster.job import Job
 from cluster.placed import placed

@@ -5,8 +5,8 @@ from absa.errors import CheckpointError
 from absa.journal import open_journal, read_journal
 from absa.run_folder import RunFolder, new_run
 from cluster.controller import Controller, Failure, ReplacedError
-from cluster.elastic.coordinator import Limits
 from cluster.elastic.membership import Membership
+from cluster.elastic.protocol.coordinator import Limits
 
 
 def record(update: int, lineage: int = 0, event: str = "observation") -> dict:

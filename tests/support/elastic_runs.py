@@ -8,8 +8,8 @@ from pathlib import Path
 from absa.boundary import Command
 from absa.events import Record
 from absa.run_folder import new_run
-from cluster.elastic.coordinator import Limits
 from cluster.elastic.processes import Processes
+from cluster.elastic.protocol.coordinator import Limits
 from cluster.job import Job
 from cluster.job_rules import resolve
 from cluster.load_job import load_job

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from cluster.elastic.coordinator import (
+from cluster.elastic.protocol.coordinator import (
     Action,
     Coordinator,
     Limits,
@@ -15,7 +15,7 @@ from cluster.elastic.coordinator import (
     started,
     wish,
 )
-from cluster.elastic.messages import Announcement, Phase, Status
+from cluster.elastic.protocol.messages import Announcement, Phase, Status
 
 LIMITS = Limits(
     lease_s=2,

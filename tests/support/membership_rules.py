@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from cluster.elastic.member import Member
+from cluster.elastic.protocol.member import Member
 
 History = tuple[int, int]
 """Length and hash of the updates in a worker's weights."""

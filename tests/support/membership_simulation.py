@@ -19,11 +19,20 @@ from typing import Any, Literal
 from membership_rules import History, RuleBrokenError, Rules
 from membership_schedule import PEACEFUL, Fault, Schedule
 
-from cluster.elastic import coordinator as coordinator_module
-from cluster.elastic import member as member_module
-from cluster.elastic.coordinator import Coordinator, Kill, Limits, Publish, Start
-from cluster.elastic.member import Abort, Exit, Form, Holding, Member, Restore, Train, Transfer
-from cluster.elastic.messages import Announcement, Reply, Status
+from cluster.elastic.protocol import coordinator as coordinator_module
+from cluster.elastic.protocol import member as member_module
+from cluster.elastic.protocol.coordinator import Coordinator, Kill, Limits, Publish, Start
+from cluster.elastic.protocol.member import (
+    Abort,
+    Exit,
+    Form,
+    Holding,
+    Member,
+    Restore,
+    Train,
+    Transfer,
+)
+from cluster.elastic.protocol.messages import Announcement, Reply, Status
 
 LIMITS = Limits(
     lease_s=2.0,

@@ -12,12 +12,12 @@ from multiprocessing.connection import Client
 import pytest
 
 from absa.errors import ResizeError
-from cluster.elastic.coordinator import Limits, Note
 from cluster.elastic.host import Host
 from cluster.elastic.invitation import Hello, Invitation
-from cluster.elastic.member import Exit, Form, Holding, Restore, Train, Transfer
 from cluster.elastic.membership import CutOffError, Membership
-from cluster.elastic.messages import Announcement, Status
+from cluster.elastic.protocol.coordinator import Limits, Note
+from cluster.elastic.protocol.member import Exit, Form, Holding, Restore, Train, Transfer
+from cluster.elastic.protocol.messages import Announcement, Status
 from cluster.ray_failure import LostPeerError
 
 IP = "127.0.0.1"

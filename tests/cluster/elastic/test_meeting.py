@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from absa.errors import DataError
-from cluster.elastic.coordinator import Limits
 from cluster.elastic.host import Host
 from cluster.elastic.meeting import Card, ensure_same_data, meet
-from cluster.elastic.member import Holding
 from cluster.elastic.membership import Membership
-from cluster.elastic.messages import Announcement
+from cluster.elastic.protocol.coordinator import Limits
+from cluster.elastic.protocol.member import Holding
+from cluster.elastic.protocol.messages import Announcement
 from cluster.ray_failure import LostPeerError
 
 IP = "127.0.0.1"

@@ -1,7 +1,7 @@
 import pytest
 
 from cluster.elastic.fence import Fence
-from cluster.elastic.messages import Announcement
+from cluster.elastic.protocol.messages import Announcement
 from cluster.elastic.resize import Stopwatch, describe_change
 
 

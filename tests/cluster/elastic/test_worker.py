@@ -6,13 +6,13 @@ from elastic_runs import witness_job
 
 from absa.collective import SingleProcess
 from absa.run_folder import new_run
-from cluster.elastic.coordinator import Limits
 from cluster.elastic.host import Host
 from cluster.elastic.meeting import Card
-from cluster.elastic.member import Holding
 from cluster.elastic.membership import Membership
-from cluster.elastic.messages import Announcement
 from cluster.elastic.nobody import NoBoundary, NoSaver
+from cluster.elastic.protocol.coordinator import Limits
+from cluster.elastic.protocol.member import Holding
+from cluster.elastic.protocol.messages import Announcement
 from cluster.elastic.worker import Worker
 from cluster.ray_failure import LostPeerError
 

@@ -2,8 +2,15 @@
 
 from membership_group import group, live, published, report, says
 
-from cluster.elastic.coordinator import Coordinator, Kill, advance, died, next_deadline_s, wish
-from cluster.elastic.messages import Announcement
+from cluster.elastic.protocol.coordinator import (
+    Coordinator,
+    Kill,
+    advance,
+    died,
+    next_deadline_s,
+    wish,
+)
+from cluster.elastic.protocol.messages import Announcement
 
 
 def test_a_silent_member_is_ended_after_its_lease() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from cluster.elastic.messages import Announcement, Phase, Reply, Status, WorkerId
+from cluster.elastic.protocol.messages import Announcement, Phase, Reply, Status, WorkerId
 
 
 @dataclass(frozen=True, slots=True)

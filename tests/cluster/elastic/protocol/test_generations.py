@@ -2,8 +2,16 @@
 
 from membership_group import group, live, published, report, says
 
-from cluster.elastic.coordinator import Start, advance, died, left, next_deadline_s, started, wish
-from cluster.elastic.messages import Announcement
+from cluster.elastic.protocol.coordinator import (
+    Start,
+    advance,
+    died,
+    left,
+    next_deadline_s,
+    started,
+    wish,
+)
+from cluster.elastic.protocol.messages import Announcement
 
 
 def test_a_wish_for_fewer_drops_the_last_ranks_at_the_boundary() -> None:

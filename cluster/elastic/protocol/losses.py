@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from cluster.elastic.knowledge import Action, Coordinator, Kill, Note, Step
-from cluster.elastic.messages import WorkerId
-from cluster.elastic.questions import all_train, is_leaving, is_newcomer
+from cluster.elastic.protocol.knowledge import Action, Coordinator, Kill, Note, Step
+from cluster.elastic.protocol.messages import WorkerId
+from cluster.elastic.protocol.questions import all_train, is_leaving, is_newcomer
 
 
 def kill(state: Coordinator, workers: list[WorkerId], why: str) -> Step:

@@ -12,8 +12,8 @@ import pytest
 from membership_schedule import Schedule, make_schedule, shrink
 from membership_simulation import Clock, World, broken_rule
 
-from cluster.elastic import coordinator, member
-from cluster.elastic.member import Holding, Transfer
+from cluster.elastic.protocol import coordinator, member
+from cluster.elastic.protocol.member import Holding, Transfer
 
 
 def with_bug(module: ModuleType, **functions: Any) -> Any:

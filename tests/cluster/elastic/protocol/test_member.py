@@ -1,4 +1,4 @@
-from cluster.elastic.member import (
+from cluster.elastic.protocol.member import (
     Abort,
     Exit,
     Form,
@@ -18,7 +18,7 @@ from cluster.elastic.member import (
     status,
     warmed_up,
 )
-from cluster.elastic.messages import Announcement, Reply
+from cluster.elastic.protocol.messages import Announcement, Reply
 
 
 def announcement(generation: int, *members: int, restores=False, breaks=False, lineage=0):

@@ -2,7 +2,7 @@ import pytest
 from membership_group import LIMITS, group, published, report
 
 from absa.errors import ResizeError
-from cluster.elastic.coordinator import (
+from cluster.elastic.protocol.coordinator import (
     Kill,
     Start,
     advance,
@@ -14,7 +14,7 @@ from cluster.elastic.coordinator import (
     started,
     wish,
 )
-from cluster.elastic.messages import Announcement, Status
+from cluster.elastic.protocol.messages import Announcement, Status
 
 
 def test_survivors_of_one_that_hangs_up_go_on_at_once_and_it_is_ended() -> None:

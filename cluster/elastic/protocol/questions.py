@@ -1,7 +1,7 @@
 """Questions about what the coordinator knows: who is a member, who is new, who has the state."""
 
-from cluster.elastic.knowledge import Coordinator, Worker
-from cluster.elastic.messages import Status, WorkerId
+from cluster.elastic.protocol.knowledge import Coordinator, Worker
+from cluster.elastic.protocol.messages import Status, WorkerId
 
 
 def status_of(state: Coordinator, worker: WorkerId) -> Status | None:

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from cluster.elastic.knowledge import Coordinator, Note, Start, Step, Worker
-from cluster.elastic.losses import give_up, kill
-from cluster.elastic.messages import WorkerId
-from cluster.elastic.questions import (
+from cluster.elastic.protocol.knowledge import Coordinator, Note, Start, Step, Worker
+from cluster.elastic.protocol.losses import give_up, kill
+from cluster.elastic.protocol.messages import WorkerId
+from cluster.elastic.protocol.questions import (
     all_train,
     is_leaving,
     is_newcomer,

@@ -2,7 +2,7 @@
 
 from membership_group import LIMITS, group, live, notes, published, report, says
 
-from cluster.elastic.coordinator import (
+from cluster.elastic.protocol.coordinator import (
     Coordinator,
     Kill,
     Start,
@@ -12,7 +12,7 @@ from cluster.elastic.coordinator import (
     started,
     wish,
 )
-from cluster.elastic.messages import Announcement
+from cluster.elastic.protocol.messages import Announcement
 
 TRAINING = says(1, "training", 0, lineage=0)
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from cluster.elastic.knowledge import Coordinator, Publish, Step
-from cluster.elastic.messages import Announcement, WorkerId
-from cluster.elastic.newcomers import gathered, may_begin
-from cluster.elastic.questions import (
+from cluster.elastic.protocol.knowledge import Coordinator, Publish, Step
+from cluster.elastic.protocol.messages import Announcement, WorkerId
+from cluster.elastic.protocol.newcomers import gathered, may_begin
+from cluster.elastic.protocol.questions import (
     all_train,
     has_state,
     is_leaving,

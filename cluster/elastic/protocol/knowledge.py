@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from cluster.elastic.messages import Announcement, Status, WorkerId
+from cluster.elastic.protocol.messages import Announcement, Status, WorkerId
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,15 @@ No sockets, no clock, no Ray. Here are the events; what is done about them is to
 from dataclasses import replace
 
 from absa.errors import ResizeError
-from cluster.elastic import endings, generations, newcomers
-from cluster.elastic.endings import (
+from cluster.elastic.protocol import endings, generations, newcomers
+from cluster.elastic.protocol.endings import (
     drop_surplus_newcomers,
     drop_the_unreachable,
     end_the_silent,
     end_the_stuck,
 )
-from cluster.elastic.generations import announce, note_broken
-from cluster.elastic.knowledge import (
+from cluster.elastic.protocol.generations import announce, note_broken
+from cluster.elastic.protocol.knowledge import (
     Action,
     Coordinator,
     Kill,
@@ -28,9 +28,9 @@ from cluster.elastic.knowledge import (
     Step,
     Worker,
 )
-from cluster.elastic.losses import kill, lose, strike_out
-from cluster.elastic.messages import Announcement, Reply, Status, WorkerId
-from cluster.elastic.newcomers import ask, give_up_the_late, give_up_the_unlucky
+from cluster.elastic.protocol.losses import kill, lose, strike_out
+from cluster.elastic.protocol.messages import Announcement, Reply, Status, WorkerId
+from cluster.elastic.protocol.newcomers import ask, give_up_the_late, give_up_the_unlucky
 
 __all__ = [
     "Action",

@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
-from cluster.elastic.generations import is_beyond_repair
-from cluster.elastic.knowledge import Action, Coordinator, Kill, Note, Step, Worker
-from cluster.elastic.losses import give_up, kill, strike_out
-from cluster.elastic.messages import WorkerId
-from cluster.elastic.questions import (
+from cluster.elastic.protocol.generations import is_beyond_repair
+from cluster.elastic.protocol.knowledge import Action, Coordinator, Kill, Note, Step, Worker
+from cluster.elastic.protocol.losses import give_up, kill, strike_out
+from cluster.elastic.protocol.messages import WorkerId
+from cluster.elastic.protocol.questions import (
     all_train,
     is_newcomer,
     living_members,
