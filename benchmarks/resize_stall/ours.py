@@ -114,7 +114,7 @@ def _stall(size: Size, made: Made, found: Sequence[Marks], normal_s: Mapping[int
     seconds = end_s - begin_s - normal_s[change.after]
     if newcomers:
         # Those that were there make one more update alone while the state moves.
-        next_s = _next(found, end_s)
+        next_s = _next(found, begin_s, end_s)
         seconds = next_s - begin_s - normal_s[change.before] - normal_s[change.after]
     phases = {**record["phases"]}
     phases["rest"] = seconds - sum(phases.values())
@@ -151,10 +151,11 @@ def _gap(found: Sequence[Marks], record: Mapping[str, Any]) -> tuple[float, floa
     return max(a for a, _ in same), max(b for _, b in same)
 
 
-def _next(found: Sequence[Marks], end_s: float) -> float:
-    """Return when the last process made the update after one that ended then."""
-    later = [[t for t in each.times(UPDATE) if t > end_s] for each in found]
-    return max(min(times) for times in later if times)
+def _next(found: Sequence[Marks], begin_s: float, end_s: float) -> float:
+    """Return when the update after one was made, by the last of those who took part in both."""
+    times = [each.times(UPDATE) for each in found]
+    part = [each for each in times if any(begin_s < t <= end_s for t in each)]
+    return max(min(t for t in each if t > end_s) for each in part if each[-1] > end_s)
 
 
 def _newcomers(found: Sequence[Marks], begin_s: float, num: int) -> list[Marks]:

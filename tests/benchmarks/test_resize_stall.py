@@ -158,6 +158,7 @@ def test_our_stall_is_the_gap_that_the_journal_points_at(stall_s, point, jitter)
     after = every(0.2, first_after, 20)
     survivor = marks("ours", (0.0, "born"), updates=[*before, *after])
     newcomer = marks("ours", (end - 2.0, "born"), updates=after, pid=2)
+    another = marks("ours", (50.0, "born"), updates=every(0.2, 60.0, 20), pid=3)
     record = {
         "time": end + stall_s + 0.1 * point,
         "seconds": stall_s,
@@ -165,7 +166,7 @@ def test_our_stall_is_the_gap_that_the_journal_points_at(stall_s, point, jitter)
     }
     calm = [Calm(1, 4.0, end), Calm(2, end, after[-1])]
     happened = Happened([Made(GROW, 0.0, record)], calm)
-    (stall,) = our_stalls(SIZE, happened, [survivor, newcomer])
+    (stall,) = our_stalls(SIZE, happened, [survivor, newcomer, another])
     assert stall.seconds == pytest.approx(stall_s, abs=0.011)
     assert stall.phases["rest"] == pytest.approx(0.25 * stall_s, abs=0.011)
     # updates are not slowed down here, but for the grain of one update in two seconds
