@@ -108,7 +108,14 @@ def test_the_plan_has_all_that_can_happen():
     assert {why for _, why in rank.run.saver.why()} >= {"due", "command", "best"}
 
 
-@pytest.mark.parametrize("failing", [{0}, {1}, {0, 1}], ids=["rank 0", "rank 1", "both"])
+@pytest.mark.parametrize(
+    "failing",
+    [
+        pytest.param({0}, id="rank 0"),
+        pytest.param({1}, id="rank 1", marks=pytest.mark.cpu_heavy),
+        pytest.param({0, 1}, id="both", marks=pytest.mark.cpu_heavy),
+    ],
+)
 @pytest.mark.parametrize("verdict", ["host", "device"])
 def test_a_collective_that_fails_anywhere_leaves_no_trace(verdict, failing):
     """In an update, a command, an evaluation, at the end; on those ahead and on those behind."""

@@ -7,6 +7,8 @@ from states import assert_same, assorted
 
 from absa.state import StateTree
 
+pytestmark = pytest.mark.cpu_heavy
+
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
