@@ -18,6 +18,9 @@ from cluster.ray_failure import why_lost
 from cluster.training import Training
 from cluster.views.view import View
 
+END_S = 60.0
+"""How long the workers of a run that is complete may take to end; they have nothing left to do."""
+
 POLL_S = 0.2
 """How often the driver asks for news: as often as rank 0 sends them."""
 
@@ -58,6 +61,7 @@ class Follower:
         self._remarks = list(run.remarks)
         self._cursor, self._reason, self._stopping = 0, None, False
         self._deadline_s = time.monotonic() + run.job.workers.wait_s
+        self._ended_s = float("inf")
 
     def follow(self) -> int:
         """Return the exit code.
@@ -81,6 +85,8 @@ class Follower:
             self._stopping = True
             if not self._stop():
                 return self._end_between_groups()
+        if self._reason is not None and time.monotonic() > self._ended_s + END_S:
+            return exit_code(self._reason)
         if not ended:
             if self._run.wish.begun and not self._stopping:
                 self._training.steer(self._run.wish.now())
@@ -110,7 +116,7 @@ class Follower:
         self._run.wish.take(record)
         self._training.take(record)
         if record["event"] == "run_ended":
-            self._reason = record["reason"]
+            self._reason, self._ended_s = record["reason"], time.monotonic()
         elif record["event"] == "run_started":
             for remark in self._remarks:
                 self._controller.note(remark)

@@ -134,6 +134,12 @@ def test_a_resize_starts_the_next_group_with_what_is_wanted_then(world):
     assert {"event": "phase", "text": "starting again with 1 worker(s)"} in world.shown
 
 
+def test_a_complete_run_whose_workers_do_not_end_is_complete_all_the_same(world, monkeypatch):
+    monkeypatch.setattr("cluster.follow.END_S", 0.0)
+
+    assert world.follow(world.begin, lambda: not world.end(), lambda: False, lambda: False) == 0
+
+
 def test_an_end_without_a_reason_is_a_lost_run(world):
     with pytest.raises(RayLostError, match="without finishing"):
         world.follow(world.begin, lambda: True)
