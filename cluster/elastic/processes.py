@@ -26,7 +26,8 @@ from cluster.elastic.nobody import NoBoundary, NoSaver
 from cluster.elastic.parent_line import Commands, InForce, ParentLine
 from cluster.elastic.protocol.coordinator import Limits, Note
 from cluster.elastic.protocol.messages import Announcement
-from cluster.elastic.worker import Place, Worker
+from cluster.elastic.surroundings import Place
+from cluster.elastic.worker import Worker
 from cluster.job import Job
 from cluster.saver import FolderSaver
 

@@ -23,7 +23,8 @@ from cluster.elastic.membership import CutOffError, Membership
 from cluster.elastic.nobody import NoBoundary, NoSaver
 from cluster.elastic.ranks import ranks
 from cluster.elastic.raytrain import set_context
-from cluster.elastic.worker import Place, Worker
+from cluster.elastic.surroundings import Place
+from cluster.elastic.worker import Worker
 from cluster.exit_code import ExitCode
 from cluster.job import Job
 from cluster.lost_peer import may_pass

@@ -1,19 +1,18 @@
 """A worker's training thread: it does what the membership says, from warm-up to the end."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
-from absa.boundary import Boundary
 from absa.collective import SingleProcess
 from absa.errors import DivergenceError
 from absa.handover.run import RunAgreed, agree_on_run
 from absa.handover.wire import Wire
 from absa.loop import Loop, Next, Outcome
-from absa.outside import Outside, Saver
+from absa.outside import Outside
 from absa.run_folder import RunFolder
 from absa.standing import Standing, as_values, from_values
 from cluster.compose import compose, describe, model_key
@@ -23,8 +22,9 @@ from cluster.elastic.membership import Membership
 from cluster.elastic.moving import Moving
 from cluster.elastic.nobody import NoBoundary, NoSaver
 from cluster.elastic.protocol.member import Exit, Form, Holding, Restore, Train, Transfer
-from cluster.elastic.protocol.messages import Announcement
+from cluster.elastic.protocol.messages import Announcement, WorkerId
 from cluster.elastic.resize import Stopwatch, describe_change
+from cluster.elastic.surroundings import Place, Surroundings
 from cluster.job import Job
 from cluster.placed import placed
 from cluster.ray_failure import LostPeerError
@@ -34,36 +34,18 @@ NOWHERE = Outside(SingleProcess(), NoBoundary(), NoSaver())
 """What a loop is connected to before its worker has a place."""
 
 
-class Surroundings(Protocol):
-    """What a worker finds around itself: Ray Train, or nothing but other processes."""
-
-    node: str
-    """Where this process runs."""
-
-    def enter(self, place: "Place") -> tuple[Boundary, Saver]:
-        """Take a place in a new generation; return what the loop talks to from now on."""
-        ...
-
-    def flush(self) -> None:
-        """Return once everything that was recorded has arrived."""
-        ...
-
-
 @dataclass(frozen=True)
-class Place:
-    """A worker's place in a generation.
+class _Formed:
+    """A generation whose members have met and are connected."""
 
-    Args:
-        lineage: Of the run.
-        generation: Its number.
-        rank: In ``[0, world_size)``.
-        nodes: The node of each rank.
-    """
+    announcement: Announcement
+    cards: Mapping[WorkerId, Card]
+    group: ElasticGroup
 
-    lineage: int
-    generation: int
-    rank: int
-    nodes: tuple[str, ...]
+    @property
+    def number(self) -> int:
+        """Which one it is."""
+        return self.announcement.generation
 
 
 class Worker:
@@ -87,7 +69,7 @@ class Worker:
     ) -> None:
         self._job, self._folder, self._membership = job, folder, membership
         self._device, self._surroundings = device, surroundings
-        self._group: ElasticGroup | None = None
+        self._formed: _Formed | None = None
         self._before: Announcement | None = None
         self._lineage: int | None = None
         self._is_new = True  # as it was composed: nothing was received into it or trained
@@ -152,10 +134,10 @@ class Worker:
         members = announcement.members
         rank = members.index(self._membership.worker)
         with self._watch.phase("group"):
-            self._group = connect(
+            group = connect(
                 self._membership, announcement.generation, rank, len(members), self._device
             )
-        self._announcement, self._cards = announcement, cards
+        self._formed = _Formed(announcement, cards, group)
         holdings = {worker: card.holding for worker, card in cards.items()}
         self._membership.formed(announcement.generation, holdings)
 
@@ -173,7 +155,7 @@ class Worker:
 
     def _restore(self) -> None:
         """Begin a lineage: from the newest checkpoint, or anew."""
-        group = self._current_group()
+        group = self._now.group
         if not self._is_new:
             # What was built is no beginning any more.
             self._lineage = None
@@ -198,7 +180,7 @@ class Worker:
 
     def _transfer(self, source: int) -> None:
         """Stand where the source stands."""
-        group = self._current_group()
+        now = self._now
         with self._watch.phase("transfer"):
             agreed = self._agree(source)
             moving = self._may_move_meanwhile(agreed)
@@ -207,13 +189,13 @@ class Worker:
         self._loop.join(self._outside(), agreed.state, agreed.values)
         seconds, phases = self._watch.read()
         if self._before is not None:
-            changed = describe_change(self._before, self._announcement, lost=self._broken)
+            changed = describe_change(self._before, now.announcement, lost=self._broken)
             self._loop.record("resize", **changed, seconds=seconds, phases=phases)
         had_state = self._lineage is not None
         self._settle()
         if moving:
-            self._lineage = self._announcement.lineage if had_state else None
-            group.move_meanwhile(Moving(agreed, self._has_arrived), agreed.num_current)
+            self._lineage = now.announcement.lineage if had_state else None
+            now.group.move_meanwhile(Moving(agreed, self._has_arrived), agreed.num_current)
 
     def _may_move_meanwhile(self, agreed: RunAgreed) -> bool:
         """Whether those who have the state can make an update while the others receive it.
@@ -222,15 +204,16 @@ class Worker:
         """
         standing = from_values(agreed.values["standing"])
         between_updates = standing.boundary is None and standing.ending is None
-        somebody_is_new = 0 < agreed.num_current < self._current_group().world_size
+        somebody_is_new = 0 < agreed.num_current < self._now.group.world_size
         return somebody_is_new and between_updates and self._device.type == "cpu"
 
     def _has_arrived(self) -> None:
-        self._lineage = self._announcement.lineage
+        self._lineage = self._now.announcement.lineage
 
     def _agree(self, source: int) -> RunAgreed:
         """Find out who gives the state to whom."""
-        group, mine, theirs = self._current_group(), self._holding(), self._cards[source].holding
+        now, mine = self._now, self._holding()
+        theirs = now.cards[source].holding
         assert theirs is not None, "the source has the state"
         has_it = mine is not None and mine.lineage == theirs.lineage
         held = self._loop.hand_over() if has_it else None
@@ -240,20 +223,20 @@ class Worker:
         return agree_on_run(
             self._composed.replica,
             held,
-            Wire(group, group.device),
-            self._announcement.members.index(source),
+            Wire(now.group, now.group.device),
+            now.announcement.members.index(source),
             current=mine == theirs,
         )
 
     def _settle(self) -> None:
-        loop, announcement = self._loop, self._announcement
+        loop, announcement = self._loop, self._now.announcement
         self._lineage, self._before, self._broken = announcement.lineage, announcement, False
         holding = Holding(announcement.lineage, loop.position)
         self._membership.settled(announcement.generation, holding)
 
     def _train(self) -> Outcome | None:
         """Make updates until the run ends or another generation is announced."""
-        loop, generation = self._loop, self._announcement.generation
+        loop, generation = self._loop, self._now.number
         self._membership.wait_for_lease()
         try:
             with placed(self._job, model_key(self._job)):
@@ -272,27 +255,28 @@ class Worker:
 
     def _end(self, loop: Loop) -> Outcome:
         outcome = loop.end()
-        if self._current_group().rank == 0:
+        group = self._now.group
+        if group.rank == 0:
             self._surroundings.flush()
         # Until rank 0 has written all, the others may still have to do it in its place.
-        self._current_group().broadcast_value(None, source=0)
+        group.broadcast_value(None, source=0)
         return outcome
 
     def _hold(self) -> None:
         """Let rank 0's last records arrive before the first worker's error ends the run."""
-        group = self._current_group()
+        group = self._now.group
         if group.rank == 0:
             self._surroundings.flush()
         with contextlib.suppress(LostPeerError):
             group.broadcast_value(None, source=0)
 
     def _outside(self) -> Outside:
-        group, announcement = self._current_group(), self._announcement
-        lineage = self._membership.first_lineage + announcement.lineage
-        nodes = tuple(card.node for card in self._cards.values())
-        place = Place(lineage, announcement.generation, group.rank, nodes)
+        now = self._now
+        lineage = self._membership.first_lineage + now.announcement.lineage
+        nodes = tuple(card.node for card in now.cards.values())
+        place = Place(lineage, now.number, now.group.rank, nodes)
         boundary, saver = self._surroundings.enter(place)
-        return Outside(group, boundary, saver, lineage, announcement.generation)
+        return Outside(now.group, boundary, saver, lineage, now.number)
 
     def _new_loop(self) -> Loop:
         composed = self._composed
@@ -305,11 +289,13 @@ class Worker:
             composed.start,
         )
 
-    def _current_group(self) -> ElasticGroup:
-        assert self._group is not None
-        return self._group
+    @property
+    def _now(self) -> _Formed:
+        """The generation that this worker is in."""
+        assert self._formed is not None
+        return self._formed
 
     def _leave_group(self) -> None:
-        if self._group is not None:
-            self._group.leave()
-            self._group = None
+        if self._formed is not None:
+            self._formed.group.leave()
+            self._formed = None

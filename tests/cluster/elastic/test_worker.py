@@ -13,7 +13,7 @@ from cluster.elastic.nobody import NoBoundary, NoSaver
 from cluster.elastic.protocol.coordinator import Limits
 from cluster.elastic.protocol.member import Holding
 from cluster.elastic.protocol.messages import Announcement
-from cluster.elastic.worker import Worker
+from cluster.elastic.worker import Worker, _Formed
 from cluster.ray_failure import LostPeerError
 
 IP = "127.0.0.1"
@@ -60,14 +60,17 @@ def worker(tmp_path):
 
 def test_who_has_half_of_a_state_does_not_begin_anew_from_it(worker):
     first = [parameter.clone() for parameter in worker._composed.replica.model.parameters()]
-    worker._group = Torn(worker._composed.replica.model)
-    worker._announcement = Announcement(1, 0, (7, worker._membership.worker), False, False)
-    worker._cards = {7: Card(Holding(0, 3), "there", [])}
+    worker._formed = _Formed(
+        Announcement(1, 0, (7, worker._membership.worker), False, False),
+        {7: Card(Holding(0, 3), "there", [])},
+        Torn(worker._composed.replica.model),
+    )
     with pytest.raises(LostPeerError):
         worker._transfer(7)
 
-    worker._group = SingleProcess()  # all others are lost, and there is no checkpoint
-    worker._announcement = Announcement(2, 1, (worker._membership.worker,), True, True)
+    # All others are lost, and there is no checkpoint.
+    alone = Announcement(2, 1, (worker._membership.worker,), True, True)
+    worker._formed = _Formed(alone, {}, SingleProcess())
     worker._restore()
 
     now = worker._composed.replica.model.parameters()
