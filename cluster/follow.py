@@ -98,8 +98,11 @@ class Follower:
             num_workers = self._training.start_next(self._run.wish.now())
             self._view({"event": "phase", "text": f"starting again with {num_workers} worker(s)"})
             return None
-        if self._reason is None or error is not None:
+        if self._reason is None:
             raise RayLostError(why_lost(error))
+        if error is not None:  # the run is complete and saved all the same
+            what = "Ray Train failed after the run had ended"
+            self._view({"event": "fault", "what": what, "detail": why_lost(error)})
         return exit_code(self._reason)
 
     def _show(self) -> News:

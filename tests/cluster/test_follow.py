@@ -140,6 +140,15 @@ def test_a_complete_run_whose_workers_do_not_end_is_complete_all_the_same(world,
     assert world.follow(world.begin, lambda: not world.end(), lambda: False, lambda: False) == 0
 
 
+def test_what_fails_after_the_end_is_told_and_changes_nothing(world):
+    def end_badly() -> bool:
+        world.training.error = RuntimeError("a worker was lost while it ended")
+        return world.end()
+
+    assert world.follow(world.begin, end_badly) == 0
+    assert "was lost while it ended" in world.shown[-1]["detail"]
+
+
 def test_an_end_without_a_reason_is_a_lost_run(world):
     with pytest.raises(RayLostError, match="without finishing"):
         world.follow(world.begin, lambda: True)
