@@ -13,7 +13,7 @@ import pytest
 
 from absa.errors import ResizeError
 from cluster.elastic.host import Host
-from cluster.elastic.invitation import Hello, Invitation
+from cluster.elastic.invitation import Hello, Invitation, hang_up
 from cluster.elastic.membership import CutOffError, Membership
 from cluster.elastic.protocol.coordinator import Limits, Note
 from cluster.elastic.protocol.member import Exit, Form, Holding, Restore, Train, Transfer
@@ -234,8 +234,11 @@ def test_a_worker_that_does_not_read_holds_up_nobody(host, dial):
             while True:
                 deaf.send(status)
 
-    threading.Thread(target=talk, daemon=True).start()
+    talking = threading.Thread(target=talk, daemon=True)
+    talking.start()
     until(lambda: "deaf" in host.orders().end)
+    hang_up(deaf)
+    talking.join()
     deaf.close()
 
 

@@ -57,6 +57,7 @@ def test_an_eventful_run_goes_on_in_one_lineage_and_is_resumed_to_its_end(begin)
     assert numbers == {(0, 1, 0, 1, 0), (0, 2, 0, 2, 0), (1, 2, 1, 2, 0)}
 
 
+@pytest.mark.soak
 def test_when_all_workers_die_ray_starts_the_group_again_as_often_as_allowed(begin):
     elastic = begin(**{"workers.max_restarts": 1, "checkpoint.every_s": 1})
     run = elastic.run
@@ -81,6 +82,7 @@ def test_when_all_workers_die_ray_starts_the_group_again_as_often_as_allowed(beg
     assert run.all_gone()
 
 
+@pytest.mark.soak
 def test_newcomers_that_fail_are_told_of_and_ctrl_c_ends_while_one_warms_up(begin):
     elastic = begin(**{"elastic.plan": "[]"})
     run = elastic.run

@@ -178,6 +178,7 @@ def test_workers_that_do_not_come_are_told_of_and_a_lost_train_controller_holds_
     assert len(run.of("fault")) == 1
 
 
+@pytest.mark.soak
 def test_when_the_command_is_killed_nothing_of_the_run_stays_on_the_cluster(begin, cluster):
     elastic = begin()
     elastic.until_resized(1, 2)

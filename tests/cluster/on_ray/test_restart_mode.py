@@ -57,6 +57,7 @@ def test_a_planned_worker_joins_and_training_goes_on_where_it_stopped(train):
     assert run.all_gone()
 
 
+@pytest.mark.soak
 def test_an_operator_scales_a_run_and_ctrl_c_between_two_groups_ends_it(train, own_environment):
     run = train(*planned("[]", 1000), "--set", "storage=runs")
     run.wait_for(lambda e: e["event"] == "observation")
