@@ -7,6 +7,8 @@ from gloo_ranks import CASES, WORLD_SIZES, run_all, train
 
 from absa.collective import SingleProcess
 
+pytestmark = pytest.mark.cpu_heavy
+
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):

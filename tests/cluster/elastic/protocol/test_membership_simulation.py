@@ -215,6 +215,7 @@ def found(schedules: range, breaks: Callable[[Schedule], bool]) -> Schedule | No
     return next((s for s in map(make_schedule, schedules) if breaks(s)), None)
 
 
+@pytest.mark.cpu_heavy
 @pytest.mark.parametrize("name", BUGS)
 def test_a_planted_bug_is_found_and_shrunk(name: str) -> None:
     def breaks(schedule: Schedule) -> bool:
