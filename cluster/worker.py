@@ -9,21 +9,19 @@ import torch
 import torch.distributed as dist
 
 from absa.collective import Collective, SingleProcess
-from absa.errors import AbsaError, DivergenceError
+from absa.errors import DivergenceError
 from absa.host_memory import keep_freed_memory
 from absa.outside import Outside
 from absa.run_folder import RunFolder
 from cluster.compose import compose
-from cluster.controller import Failure
 from cluster.controller_link import ControllerLink
 from cluster.elastic.nobody import NoBoundary
-from cluster.exit_code import ExitCode
+from cluster.failure import as_failure
 from cluster.job import Job
 from cluster.lost_peer import GroupOfRay, may_pass
 from cluster.ray_saver import RaySaver
 from cluster.saver import FolderSaver
 from cluster.session import begin, train
-from cluster.task_error import tell
 from cluster.threads import num_threads
 
 
@@ -47,7 +45,7 @@ def train_worker(config: dict[str, Any]) -> None:
             collective.broadcast_value(None, source=0)
         if not may_pass(error):
             # Ray Train would start the group again, and it would fail in the same way.
-            failure = _as_failure(error, collective.rank)
+            failure = as_failure(error, f"rank {collective.rank}")
             ray.get(controller.fail.remote(failure, lineage))
         raise
 
@@ -69,12 +67,6 @@ def _train(
     finally:
         if link is not None:
             link.close()
-
-
-def _as_failure(error: Exception, rank: int) -> Failure:
-    if isinstance(error, AbsaError):
-        return Failure(str(error), error.exit_code)
-    return Failure(f"rank {rank}: {tell(error)}", int(ExitCode.TRAINING_FAILED))
 
 
 def _collective() -> Collective:

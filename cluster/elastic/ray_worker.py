@@ -12,11 +12,10 @@ import ray.train.torch
 import torch
 
 from absa.boundary import Boundary
-from absa.errors import AbsaError
 from absa.host_memory import keep_freed_memory
 from absa.outside import Saver
 from absa.run_folder import RunFolder
-from cluster.controller import Failure, ReplacedError
+from cluster.controller import ReplacedError
 from cluster.controller_link import ControllerLink
 from cluster.elastic.arrivals import LEFT
 from cluster.elastic.membership import CutOffError, Membership
@@ -25,11 +24,11 @@ from cluster.elastic.ranks import ranks
 from cluster.elastic.raytrain import set_context
 from cluster.elastic.surroundings import Place
 from cluster.elastic.worker import Worker
-from cluster.exit_code import ExitCode
+from cluster.failure import as_failure
 from cluster.job import Job
 from cluster.lost_peer import may_pass
 from cluster.saver import FolderSaver
-from cluster.task_error import tell, tell_briefly
+from cluster.task_error import tell_briefly
 from cluster.threads import num_threads
 
 _LOG = logging.getLogger(__name__)
@@ -70,7 +69,7 @@ def _train(config: dict[str, Any], membership: Membership) -> str | None:
     except Exception as error:
         if not may_pass(error):
             # Ray Train would start the group again, and it would fail in the same way.
-            failure = _as_failure(error, membership.worker)
+            failure = as_failure(error, f"worker {membership.worker}")
             ray.get(controller.fail.remote(failure, surroundings.lineage, tell_briefly(error)))
         raise
     return LEFT if outcome is None else None
@@ -141,9 +140,3 @@ class RaySurroundings:
 def _room_here(job: Job) -> int:
     """Return how many workers this machine has room for: others may come, and take their share."""
     return max(int((os.cpu_count() or 1) / job.workers.cpus), 1)
-
-
-def _as_failure(error: Exception, worker: int) -> Failure:
-    if isinstance(error, AbsaError):
-        return Failure(str(error), error.exit_code)
-    return Failure(f"worker {worker}: {tell(error)}", int(ExitCode.TRAINING_FAILED))
