@@ -110,6 +110,10 @@ class SingleProcess:
         raise ValueError(f"a group of one process has no rank {source} to receive from")
 
 
+ALONE: Collective = SingleProcess()
+"""The group of a process that trains by itself."""
+
+
 @dataclass(frozen=True)
 class ProcessGroup:
     """Ranks joined by a `torch.distributed` group (gloo or NCCL)."""

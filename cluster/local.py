@@ -6,7 +6,7 @@ import threading
 import torch
 
 from absa.boundary import Command
-from absa.collective import SingleProcess
+from absa.collective import ALONE
 from absa.errors import ConfigError
 from absa.events import Record
 from absa.host_memory import keep_freed_memory
@@ -72,7 +72,7 @@ def train_local(job: Job, *, resume: str | None, view: View) -> int:
             interrupt.defer()
             boundary = LocalBoundary(journal, view, interrupt.asked)
             with FolderSaver(run.folder, job, boundary.record, rank=0) as saver:
-                outside = Outside(SingleProcess(), boundary, saver, lineage=run.lineage)
+                outside = Outside(ALONE, boundary, saver, lineage=run.lineage)
                 outcome = train(job, composed, beginning, run.folder.name, outside)
     return exit_code(outcome.reason)
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from absa.checkpoint import load_checkpoint, newest
-from absa.collective import Collective, SingleProcess
+from absa.collective import ALONE, Collective
 from absa.errors import DataError
 from absa.loop import Loop, Outcome
 from absa.optim.build import rescale_momentum
@@ -17,8 +17,6 @@ from absa.run_state import RunState, restore
 from cluster.compose import Composed, describe, model_key
 from cluster.job import Job
 from cluster.placed import placed
-
-ALONE = SingleProcess()
 
 
 @dataclass(frozen=True)

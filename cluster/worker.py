@@ -8,7 +8,7 @@ import ray.train.torch
 import torch
 import torch.distributed as dist
 
-from absa.collective import Collective, SingleProcess
+from absa.collective import ALONE, Collective
 from absa.errors import DivergenceError
 from absa.host_memory import keep_freed_memory
 from absa.outside import Outside
@@ -71,7 +71,7 @@ def _train(
 
 def _collective() -> Collective:
     if ray.train.get_context().get_world_size() == 1:
-        return SingleProcess()
+        return ALONE
     group = dist.group.WORLD
     assert group is not None
     return GroupOfRay(group)

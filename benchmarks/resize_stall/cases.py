@@ -101,6 +101,9 @@ _QUICK = (
     GROW,
     KILL_FIRST,
 )
+ROUNDS = 5
+"""Each kill is measured once a round."""
+
 _ROUND = (GROW, Change(2, 4), Change(4, 2), SHRINK, GROW, KILL_FIRST, GROW, KILL_OTHER)
 
 
@@ -113,7 +116,7 @@ def scripts(asked: Literal["quick", "usual", "full"]) -> list[Script]:
     if asked == "quick":
         return [Script(size, _QUICK) for size in SIZES[:2]]
     sizes = SIZES if asked == "full" else SIZES[:2]
-    return [Script(size, _ROUND) for _ in range(5 if asked == "usual" else 7) for size in sizes]
+    return [Script(size, _ROUND) for _ in range(ROUNDS) for size in sizes]
 
 
 def distinct(planned: Iterable[Script]) -> list[tuple[Size, Change]]:

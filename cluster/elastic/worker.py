@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from absa.collective import SingleProcess
+from absa.collective import ALONE
 from absa.errors import DivergenceError
 from absa.handover.run import RunAgreed, agree_on_run
 from absa.handover.wire import Wire
@@ -30,7 +30,7 @@ from cluster.placed import placed
 from cluster.ray_failure import LostPeerError
 from cluster.session import begin
 
-NOWHERE = Outside(SingleProcess(), NoBoundary(), NoSaver())
+NOWHERE = Outside(ALONE, NoBoundary(), NoSaver())
 """What a loop is connected to before its worker has a place."""
 
 
