@@ -1,17 +1,17 @@
 """The Hessian by forward-over-reverse: the derivative of the gradient along the vector."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from functools import cache, partial
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call, grad, jvp
+from torch import Tensor
+from torch.func import grad, jvp
 
-from absa.curvature.functional import LossSum, Named
+from absa.curvature.functional import LossSum, functional
 from absa.curvature.mean import MeanOperator, loss_sum, pass_weights, trainable_parameters
 from absa.curvature.problem import Problem
-from absa.curvature.undisturbed import Compiled
 from absa.task import Batch
 
 Execution = Literal["eager", "compiled"]
@@ -25,9 +25,8 @@ class HessianForward(MeanOperator):
     differentiated twice backward may do. Compiled it is the fastest on GPUs; compiling takes
     seconds to minutes, once for each size of a pass, model and losses in a process.
 
-    The losses must be functions in the sense of `torch.func`: no buffer that a forward pass writes
-    to may depend on parameters, and no parameter may be used past the modules that hold it (from a
-    list or a closure): its share would be missed.
+    The losses must use no parameter past the modules that hold it (from a list, a closure): its
+    share would be missed.
 
     Args:
         problem: What is measured.
@@ -41,22 +40,24 @@ class HessianForward(MeanOperator):
     """
 
     def __init__(self, problem: Problem, execution: Execution = "eager") -> None:
-        function = _product if execution == "eager" else _compiled()
-        compiled: Compiled = "eager" if execution == "eager" else "as_is"
-        linearise = partial(_Functional, LossSum(problem), function)
-        super().__init__(problem, linearise, compiled)
+        product = _product if execution == "eager" else _compiled()
+        loss = functional(problem.model, problem.losses)
+        super().__init__(
+            problem,
+            partial(_Functional, loss, product),
+            compiled="eager" if execution == "eager" else "as_is",
+        )
 
 
-_Product = Callable[[nn.Module, Named, Named, Batch, Tensor | None], Named]
+_Tensors = tuple[Tensor, ...]
+_Product = Callable[[LossSum, _Tensors, _Tensors, Batch, Tensor | None], _Tensors]
 
 
 def _product(
-    loss: nn.Module, parameters: Named, vector: Named, batch: Batch, weights: Tensor | None
-) -> Named:
-    def of_parameters(parameters: Named) -> Any:
-        return functional_call(loss, parameters, (batch, weights))
-
-    product: Named = jvp(grad(of_parameters), (parameters,), (vector,))[1]
+    loss: LossSum, parameters: _Tensors, vector: _Tensors, batch: Batch, weights: Tensor | None
+) -> _Tensors:
+    gradient = grad(partial(loss, batch=batch, weights=weights))
+    product: _Tensors = jvp(gradient, (parameters,), (vector,))[1]
     return product
 
 
@@ -69,8 +70,6 @@ def _compiled() -> _Product:
 class _Functional:
     def __init__(self, loss: LossSum, product: _Product, problem: Problem, batch: Batch) -> None:
         self._loss, self._product, self._problem, self._batch = loss, product, problem, batch
-        named = loss.named_parameters()
-        self._parameters = {name: p.detach() for name, p in named if p.requires_grad}
 
     def gradient(self) -> Sequence[Tensor]:
         return torch.autograd.grad(
@@ -80,7 +79,10 @@ class _Functional:
         )
 
     def product(self, vector: Sequence[Tensor]) -> Sequence[Tensor]:
-        named = dict(zip(self._parameters, vector, strict=True))
+        parameters = tuple(p.detach() for p in trainable_parameters(self._problem.model))
         weights = pass_weights(self._problem, self._batch)
-        product = self._product(self._loss, self._parameters, named, self._batch, weights)
-        return list(product.values())
+        with warnings.catch_warnings():
+            # At the first forward derivative torch 2.13 calls what it has deprecated itself, in
+            # torch/_decomp/decompositions_for_jvp.py.
+            warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated")
+            return self._product(self._loss, parameters, tuple(vector), self._batch, weights)

@@ -93,9 +93,9 @@ class MeanOperator:
             MeasurementError: No sample on any rank, or all of them weigh nothing.
             TaskError: The losses or weights are not one number per sample.
         """
-        sums = torch.zeros(self.dim + 2, dtype=self.dtype, device=self.device)
         kept: Linearised | None = None
         with undisturbed(self._problem.model, self._compiled):
+            sums = torch.zeros(self.dim + 2, dtype=self.dtype, device=self.device)
             for batch in self._problem.passes:
                 kept = None  # the pass before is freed first
                 kept = self._linearise(self._problem, batch)
@@ -117,9 +117,9 @@ class MeanOperator:
             MeasurementError: Called outside of the ``with`` block, or the vector has another size.
         """
         weight = self._entered.weight
-        parts = unflatten(vector.to(self.device, self.dtype), self._shapes)
-        total = torch.zeros(self.dim, dtype=self.dtype, device=self.device)
+        parts = unflatten(vector.detach().to(self.device, self.dtype), self._shapes)
         with undisturbed(self._problem.model, self._compiled):
+            total = torch.zeros(self.dim, dtype=self.dtype, device=self.device)
             for batch in self._problem.passes:
                 linearised = self._kept
                 if linearised is None:
@@ -217,6 +217,6 @@ def checked_size(total: Float[Tensor, "2"]) -> tuple[float, int]:
 
 def loss_sum(problem: Problem, batch: Batch) -> Float[Tensor, ""]:
     """Return the sum of a pass's weighted losses, with its graph."""
-    losses = checked_losses(problem.losses(problem.model, batch), num_samples_of(batch))
-    weights = pass_weights(problem, batch)
+    num_samples, weights = num_samples_of(batch), pass_weights(problem, batch)
+    losses = checked_losses(problem.losses(problem.model, batch), num_samples)
     return losses.sum() if weights is None else torch.dot(losses, weights.to(losses.dtype))

@@ -12,14 +12,13 @@ from typing import Any, TypeVar
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from absa.collective import Collective
-from absa.curvature.functional import LossSum
+from absa.curvature.functional import functional
 from absa.curvature.mean import checked_size, pass_weights, size_of, trainable_parameters
 from absa.curvature.problem import Problem
 from absa.curvature.undisturbed import undisturbed
-from absa.curvature.vectors import flatten
+from absa.curvature.vectors import flatten, unflatten
 from absa.errors import ConfigError, MeasurementError
 from absa.signals import Curvature, Stopped
 
@@ -116,23 +115,22 @@ class _Whole(nn.Module):
     def __init__(self, problem: Problem, weight: float) -> None:
         super().__init__()
         parameters = trainable_parameters(problem.model)
+        self._shapes = [parameter.shape for parameter in parameters]
         self.flat = nn.Parameter(flatten(parameters))
-        # In a tuple the user's modules are none of this one's.
-        self._parts = (problem, LossSum(problem))
+        self._problem = problem
+        self._loss = functional(problem.model, problem.losses)
         self._weight = weight
         self.num_products: list[int] = []  # for each vector
         self._drawn: Tensor | None = None
 
     def forward(self, _: Tensor) -> Float[Tensor, ""]:
-        problem, loss = self._parts
-        named = [(name, p) for name, p in loss.named_parameters() if p.requires_grad]
+        problem = self._problem
         flat: Tensor = _SumsGradient.apply(self.flat, problem.collective)  # type: ignore[no-untyped-call]
-        parts = flat.split([p.numel() for _, p in named])
-        views = {name: part.view_as(p) for (name, p), part in zip(named, parts, strict=True)}
+        parameters = unflatten(flat, self._shapes)
         # A loss that is linear in all parameters would have a gradient without a graph.
         total: Tensor = 0.0 * flat.dot(flat)
         for batch in problem.passes:
-            total += functional_call(loss, views, (batch, pass_weights(problem, batch)))
+            total += self._loss(parameters, batch, pass_weights(problem, batch))
         return total / self._weight
 
     def zero_grad(self, set_to_none: bool = True) -> None:

@@ -46,25 +46,25 @@ def undisturbed(model: nn.Module, compiled: Compiled = "eager") -> Iterator[None
     devices = {t.device for t in (*model.parameters(), *model.buffers())}
     with ExitStack() as stack:
         stack.enter_context(_ONE_AT_A_TIME)
+        # Even under inference_mode: first, for what is made under that never has a gradient.
+        stack.enter_context(torch.inference_mode(mode=False))
+        stack.enter_context(torch.enable_grad())
         stack.enter_context(_modules_put_back(model))
         stack.enter_context(_hooks_set_aside(list(model.parameters())))
         stack.enter_context(_same_random_state(devices))
         stack.enter_context(_kernels_with_double_backward(model, compiled))
         for kind in {device.type for device in devices}:
             stack.enter_context(torch.autocast(kind, enabled=False))
-        # Under no_grad and even under inference_mode a measurement needs gradients.
-        stack.enter_context(torch.inference_mode(mode=False))
-        stack.enter_context(torch.enable_grad())
         yield
 
 
 @contextmanager
 def _modules_put_back(model: nn.Module) -> Iterator[None]:
     """Switch to evaluation mode and to copies of the buffers; undo it and what else has changed."""
-    before = [(m, m.training, dict(vars(m)), dict(m._buffers)) for m in model.modules()]
+    before = [(module, dict(vars(module)), dict(module._buffers)) for module in model.modules()]
     copies: dict[Tensor, Tensor] = {}  # a buffer may hang on several modules
     try:
-        for module, _, _, buffers in before:
+        for module, _, buffers in before:
             # Not by model.eval(): a class of the user may do more in it, such as merging weights.
             module.training = False
             for name, buffer in buffers.items():
@@ -72,8 +72,7 @@ def _modules_put_back(model: nn.Module) -> Iterator[None]:
                     module._buffers[name] = copies.setdefault(buffer, buffer.detach().clone())
         yield
     finally:
-        for module, training, attributes, buffers in before:
-            module.training = training
+        for module, attributes, buffers in before:
             _restore(vars(module), attributes)
             _restore(module._buffers, buffers)
 

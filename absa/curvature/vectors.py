@@ -19,7 +19,7 @@ def flatten(tensors: Sequence[Tensor]) -> Float[Tensor, " dim"]:
 
 
 def unflatten(vector: Float[Tensor, " dim"], shapes: Sequence[torch.Size]) -> list[Tensor]:
-    """Return contiguous views of ``vector`` with these shapes.
+    """Return contiguous views of ``vector`` with these shapes, in its graph if it has one.
 
     Raises:
         MeasurementError: The vector has more or fewer numbers.
@@ -30,5 +30,5 @@ def unflatten(vector: Float[Tensor, " dim"], shapes: Sequence[torch.Size]) -> li
             f"the vector has shape {tuple(vector.shape)}, but the model's trainable parameters "
             f"have {sum(sizes)} numbers: it must be flat, of shape ({sum(sizes)},)"
         )
-    parts = vector.detach().split(sizes)
+    parts = vector.split(sizes)
     return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
