@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from absa.errors import TaskError
+from absa.losses import checked_losses, checked_weights
 from absa.task import Batch
 from absa.update.cut import Pass, row_order
 from absa.update.replica import Replica, to_device, weights_of
@@ -52,8 +52,7 @@ def _backward(
         totals.loss.add_(losses.detach().sum())
         totals.weight.add_(share.size)
         return
-    weights = _checked(weights_function(batch), "task.weights", share.size).detach()
-    weights = weights.to(losses.dtype)
+    weights = checked_weights(weights_function(batch), share.size).to(losses.dtype)
     losses.backward(weights / num_samples)
     totals.loss.add_(torch.dot(losses.detach(), weights))
     totals.weight.add_(weights.sum())
@@ -65,14 +64,7 @@ def _losses(replica: Replica, batch: Batch, num_samples: int) -> Float[Tensor, "
     else:
         with torch.autocast(replica.device.type, torch.bfloat16):
             losses = replica.task.losses(replica.model, batch)
-    losses = _checked(losses, "task.losses", num_samples)
-    if not losses.requires_grad:
-        raise TaskError(
-            "task.losses returned a tensor that does not depend on the model's parameters: no "
-            "gradient can flow; it must not detach or run under torch.no_grad"
-        )
-    # In bfloat16 the factor 1 / num_samples would be off by up to 0.4 %.
-    return losses.float() if losses.dtype.itemsize < 4 else losses
+    return checked_losses(losses, num_samples)
 
 
 def _fetch(replica: Replica, share: Pass, epoch: int, first: int) -> Batch:
@@ -92,18 +84,3 @@ def _seed(device: torch.device, key: np.uint64) -> None:
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.manual_seed(seed)
-
-
-def _checked(values: Tensor, what: str, num_samples: int) -> Float[Tensor, " samples"]:
-    """Return what the task returned if it is one number per sample."""
-    if isinstance(values, Tensor) and values.shape == (num_samples,) and values.is_floating_point():
-        return values
-    if isinstance(values, Tensor):
-        got = f"{values.dtype} of shape {tuple(values.shape)}"
-        advice = ", not a mean or sum over them" if values.ndim == 0 else ""
-    else:
-        got, advice = f"a {type(values).__name__}", ""
-    raise TaskError(
-        f"{what} returned {got} for {num_samples} samples; it must return one finite number per "
-        f"sample, a floating tensor of shape ({num_samples},){advice}"
-    )

@@ -1,0 +1,88 @@
+"""The Hessian by forward-over-reverse: the derivative of the gradient along the vector."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.func import grad, jvp
+
+from absa.curvature.functional import LossSum, functional
+from absa.curvature.mean import MeanOperator, loss_sum, pass_weights, trainable_parameters
+from absa.curvature.problem import Problem
+from absa.task import Batch
+
+Execution = Literal["eager", "compiled"]
+"""How a product is computed: as it comes, or by `torch.compile`."""
+
+
+class HessianForward(MeanOperator):
+    """The same matrix as `Hessian`, by `torch.func`: H v = d/dt gradient(parameters + t v).
+
+    No graph is kept, so a product takes the memory of about two gradients, and code that cannot be
+    differentiated twice backward may do. Compiled it is the fastest on GPUs; compiling takes
+    seconds to minutes, once for each size of a pass, model and losses in a process.
+
+    The losses must use no parameter past the modules that hold it (from a list, a closure): its
+    share would be missed.
+
+    Args:
+        problem: What is measured.
+        execution: compiled: products run as `torch.compile` makes them.
+
+    Raises:
+        MeasurementError: The model is wrapped, has no trainable parameter, or has some that cannot
+            be in one vector of 32 or 64 bits.
+
+    Source: Pearlmutter 1994, Neural Computation 6(1), section 3.
+    """
+
+    def __init__(self, problem: Problem, execution: Execution = "eager") -> None:
+        product = _product if execution == "eager" else _compiled()
+        loss = functional(problem.model, problem.losses)
+        super().__init__(
+            problem,
+            partial(_Functional, loss, product),
+            compiled="eager" if execution == "eager" else "as_is",
+        )
+
+
+_Tensors = tuple[Tensor, ...]
+_Product = Callable[[LossSum, _Tensors, _Tensors, Batch, Tensor | None], _Tensors]
+
+
+def _product(
+    loss: LossSum, parameters: _Tensors, vector: _Tensors, batch: Batch, weights: Tensor | None
+) -> _Tensors:
+    gradient = grad(partial(loss, batch=batch, weights=weights))
+    product: _Tensors = jvp(gradient, (parameters,), (vector,))[1]
+    return product
+
+
+@cache
+def _compiled() -> _Product:
+    """Return the compiled product; one function, so that no measurement compiles it again."""
+    return torch.compile(_product)
+
+
+class _Functional:
+    def __init__(self, loss: LossSum, product: _Product, problem: Problem, batch: Batch) -> None:
+        self._loss, self._product, self._problem, self._batch = loss, product, problem, batch
+
+    def gradient(self) -> Sequence[Tensor]:
+        return torch.autograd.grad(
+            loss_sum(self._problem, self._batch),
+            trainable_parameters(self._problem.model),
+            materialize_grads=True,
+        )
+
+    def product(self, vector: Sequence[Tensor]) -> Sequence[Tensor]:
+        parameters = tuple(p.detach() for p in trainable_parameters(self._problem.model))
+        weights = pass_weights(self._problem, self._batch)
+        with warnings.catch_warnings():
+            # At the first forward derivative torch 2.13 calls what it has deprecated itself, in
+            # torch/_decomp/decompositions_for_jvp.py.
+            warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated")
+            return self._product(self._loss, parameters, tuple(vector), self._batch, weights)

@@ -1,0 +1,63 @@
+"""The Hessian by reverse-over-reverse: exact, and for any model that has a double backward."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from absa.curvature.mean import MeanOperator, loss_sum, trainable_parameters
+from absa.curvature.problem import Problem
+from absa.task import Batch
+
+
+class Hessian(MeanOperator):
+    """The Hessian of a problem's mean loss by all trainable parameters of its model.
+
+    The gradient is built with a graph of its own; a product is one backward pass through that:
+    H v = d(g . v) / d(parameters). Kinks (ReLU) are taken as autograd does, by one-sided slopes.
+
+    With one pass the graph of the gradient is built once and kept; with several it is built for
+    each pass and product anew, which takes a gradient's time more and the memory of one pass. In a
+    ``with`` block; leaving it frees the graph.
+
+    Args:
+        problem: What is measured.
+
+    Raises:
+        MeasurementError: The model is wrapped, has no trainable parameter, or has some that cannot
+            be in one vector of 32 or 64 bits.
+
+    Source: Pearlmutter 1994, Neural Computation 6(1), section 3, here in reverse mode.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem, _Differentiated)
+
+
+class _Differentiated:
+    def __init__(self, problem: Problem, batch: Batch) -> None:
+        self._parameters = trainable_parameters(problem.model)
+        # Parameters that the loss does not use get zeros.
+        self._first = torch.autograd.grad(
+            loss_sum(problem, batch),
+            self._parameters,
+            create_graph=True,
+            materialize_grads=True,
+        )
+
+    def gradient(self) -> Sequence[Tensor]:
+        return [gradient.detach() for gradient in self._first]
+
+    def product(self, vector: Sequence[Tensor]) -> Sequence[Tensor]:
+        # Where the loss is linear in a parameter, its gradient is a constant.
+        pairs = [(g, v) for g, v in zip(self._first, vector, strict=True) if g.requires_grad]
+        if not pairs:
+            return [torch.zeros_like(parameter) for parameter in self._parameters]
+        outputs, factors = zip(*pairs, strict=True)
+        return torch.autograd.grad(
+            outputs,
+            self._parameters,
+            factors,
+            retain_graph=True,
+            materialize_grads=True,
+        )

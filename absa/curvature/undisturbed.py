@@ -1,0 +1,154 @@
+"""Differentiating a model so that it is afterwards, and all around it, what it was before."""
+
+import random
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+Compiled = Literal["eager", "as_is"]
+"""How code that somebody compiled with `torch.compile` runs in the meantime."""
+
+# Random state and the choice of kernels belong to the process: of several ranks in one process,
+# each a thread, only one may have set them aside.
+_ONE_AT_A_TIME = threading.RLock()
+
+_SEED = 0
+"""Any number does, as long as it stays the same."""
+
+
+@contextmanager
+def undisturbed(model: nn.Module, compiled: Compiled = "eager") -> Iterator[None]:
+    """Let ``model`` be evaluated and differentiated, then put everything back, bit for bit.
+
+    Inside, all modules are in evaluation mode, gradients can be taken whatever the caller has
+    switched off, nothing is cast to a smaller type, and each entering begins with the same random
+    state, so a model that draws is the same function every time. Kernels that cannot be
+    differentiated twice (fused attention, fused recurrent layers, compiled graphs) give way to
+    plain ones.
+
+    Afterwards the mode of each module, its other attributes, its buffers, the hooks of the
+    parameters and the random state of torch, numpy and Python are what they were. The model works
+    on copies of its buffers, so it may write to them. Nothing in here writes ``.grad``: use
+    `torch.autograd.grad`. Not covered are parameters that a forward pass itself writes to, and
+    state that a model keeps outside of its modules.
+
+    Args:
+        model: The bare module, on the CPU or CUDA devices.
+        compiled: eager: code compiled by `torch.compile` runs uncompiled.
+    """
+    devices = {t.device for t in (*model.parameters(), *model.buffers())}
+    with ExitStack() as stack:
+        stack.enter_context(_ONE_AT_A_TIME)
+        # Even under inference_mode: first, for what is made under that never has a gradient.
+        stack.enter_context(torch.inference_mode(mode=False))
+        stack.enter_context(torch.enable_grad())
+        stack.enter_context(_modules_put_back(model))
+        stack.enter_context(_hooks_set_aside(list(model.parameters())))
+        stack.enter_context(_same_random_state(devices))
+        stack.enter_context(_kernels_with_double_backward(model, compiled))
+        for kind in {device.type for device in devices}:
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
+
+
+@contextmanager
+def _modules_put_back(model: nn.Module) -> Iterator[None]:
+    """Switch to evaluation mode and to copies of the buffers; undo it and what else has changed."""
+    before = [(module, dict(vars(module)), dict(module._buffers)) for module in model.modules()]
+    copies: dict[Tensor, Tensor] = {}  # a buffer may hang on several modules
+    try:
+        for module, _, buffers in before:
+            # Not by model.eval(): a class of the user may do more in it, such as merging weights.
+            module.training = False
+            for name, buffer in buffers.items():
+                if buffer is not None:
+                    module._buffers[name] = copies.setdefault(buffer, buffer.detach().clone())
+        yield
+    finally:
+        for module, attributes, buffers in before:
+            _restore(vars(module), attributes)
+            _restore(module._buffers, buffers)
+
+
+def _restore(now: dict[str, Any], before: dict[str, Any]) -> None:
+    for name in now.keys() - before.keys():
+        del now[name]
+    now.update(before)
+
+
+@contextmanager
+def _hooks_set_aside(parameters: list[nn.Parameter]) -> Iterator[None]:
+    """Keep hooks from seeing, or changing, gradients that are not those of an update."""
+    # `torch.autograd.grad` calls them; torch has no public way to pause them.
+    before = [(p, p._backward_hooks) for p in parameters if p._backward_hooks]
+    try:
+        for parameter, _ in before:
+            parameter._backward_hooks = None
+        yield
+    finally:
+        for parameter, hooks in before:
+            parameter._backward_hooks = hooks
+
+
+@contextmanager
+def _same_random_state(devices: set[torch.device]) -> Iterator[None]:
+    on_gpu = [torch.cuda.default_generators[d.index] for d in devices if d.type == "cuda"]
+    generators = [torch.default_generator, *on_gpu]
+    states = [generator.get_state() for generator in generators]
+    of_numpy, of_python = np.random.get_state(), random.getstate()
+    try:
+        for generator in generators:
+            generator.manual_seed(_SEED)
+        np.random.seed(_SEED)
+        random.seed(_SEED)
+        yield
+    finally:
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)
+        np.random.set_state(of_numpy)
+        random.setstate(of_python)
+
+
+@contextmanager
+def _kernels_with_double_backward(model: nn.Module, compiled: Compiled) -> Iterator[None]:
+    with ExitStack() as stack:
+        # github.com/pytorch/pytorch/issues/116350 and 117974
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        stack.enter_context(_without_fast_path())
+        if any(isinstance(module, nn.RNNBase) for module in model.modules()):
+            # cuDNN's recurrent layers cannot be differentiated twice, oneDNN's not forward.
+            stack.enter_context(_switched_off(torch.backends.cudnn))
+            stack.enter_context(_switched_off(torch.backends.mkldnn))
+        # Importing dynamo takes seconds: if nobody has, then nothing is compiled.
+        if compiled == "eager" and "torch._dynamo" in sys.modules:
+            # github.com/pytorch/pytorch/issues/91469
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        yield
+
+
+@contextmanager
+def _without_fast_path() -> Iterator[None]:
+    """Keep a frozen transformer layer off kernels that know nothing of forward derivatives."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+@contextmanager
+def _switched_off(backend: Any) -> Iterator[None]:
+    before = backend.enabled
+    backend.enabled = False
+    try:
+        yield
+    finally:
+        backend.enabled = before
