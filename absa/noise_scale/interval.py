@@ -41,7 +41,10 @@ def noise_scale(average: PairAverage, updates_per_pair: float, confidence: float
     else:
         t = two_sided_quantile(confidence, errors.degrees)
         lower, upper = fieller(average.trace, average.gradient_sq, errors, t)
-    value = average.trace / average.gradient_sq if upper < math.inf else None
+    value = None
+    if upper < math.inf:
+        value = average.trace / average.gradient_sq
+        lower, upper = min(lower, value), max(upper, value)  # rounding apart, they are that already
     return NoiseScale(
         value=value,
         lower=lower,
