@@ -1,0 +1,243 @@
+"""Averages of an update's norms over the last samples: what a noise scale is made of.
+
+|g|^2 is known at every update, the units' norms only where they are looked at. Updates are taken in
+*blocks*: each ends with an update whose units were looked at, and begins after the one before. The
+trace that was measured at its end turns the mean |g|^2 of the whole block into one estimate of
+|G|^2, so that a block gives a pair (trace, |G|^2). Averages are of such pairs:
+
+- every |g|^2 counts, though most cost nothing;
+- |g|^2 and the trace that is taken off it are of the same time and the same batch, so neither a
+  change of the batch nor a drift of the trace biases |G|^2 (the product of two separate averages
+  would: they may vary together);
+- pairs of different blocks hardly depend on each other, so their scatter gives the variances and
+  the covariance of the two means, whatever the distribution of gradients is.
+
+How often the units are looked at need not be even: that is no function of what was measured.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass, field, replace
+from typing import Any
+
+from absa.errors import CheckpointError, MeasurementError
+from absa.noise_scale.estimate import check, has_units, is_finite, trace_of
+from absa.noise_scale.groups import Groups
+from absa.noise_scale.interval import noise_scale
+from absa.noise_scale.pair_average import PairAverage
+from absa.noise_scale.sample import NormSample
+from absa.signals import NoiseScales
+
+MIN_BLOCKS = 10
+"""A block counts at most as one of so many: with fewer the quantile of t grows fast (at 90 % it is
+1.83 for 9 degrees of freedom, 2.13 for 4, 6.31 for 1)."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """The updates since units were last looked at.
+
+    Args:
+        num_samples: Of them all.
+        num_updates: How many.
+        gradient: Sum of samples * |g|^2, of the whole and of each group.
+    """
+
+    num_samples: int = 0
+    num_updates: int = 0
+    gradient: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class NoiseAverage:
+    """What is remembered; the same on every rank, part of a checkpoint by `as_values`.
+
+    Args:
+        pairs: Average of the whole, then of each group; empty before the first block.
+        preconditioned: Average of the pairs as the optimizer sees them; None without.
+        updates_per_pair: Mean length of a block.
+        block: The one that has not ended.
+    """
+
+    pairs: tuple[PairAverage, ...] = ()
+    preconditioned: PairAverage | None = None
+    updates_per_pair: float = 0.0
+    block: Block = Block()
+
+    @property
+    def num_pairs(self) -> float:
+        """Return how many blocks of equal weight would have means as exact."""
+        return self.pairs[0].num_pairs if self.pairs else 0.0
+
+
+@dataclass(frozen=True)
+class NoiseWindow:
+    """Over what norms are averaged; its methods are functions of a state that is passed in.
+
+    In a loop of your own::
+
+        window = NoiseWindow(samples=200 * batch, num_train=len(train))
+        average = NoiseAverage()
+        average = window.step(average, sample)  # after every update
+        print(window.scales(average).whole)
+
+    Args:
+        samples: Samples after which a block counts 1/e of a new one, > 0. Where that is less than
+            `MIN_BLOCKS` blocks, the window is that many.
+        num_train: Size of the training set if an epoch takes each sample once; None if samples are
+            drawn with replacement or are new every time. Random augmentation lies in between: then
+            |G|^2 is estimated too high by the augmentation's part of tr(Sigma) / num_train.
+        groups: That get a noise scale of their own; constant while a state lives.
+
+    Raises:
+        MeasurementError: The window is empty.
+    """
+
+    samples: float
+    num_train: int | None = None
+    groups: Groups = field(default_factory=Groups)
+
+    def __post_init__(self) -> None:
+        if not self.samples > 0:
+            raise MeasurementError(
+                f"the window of the noise scale is {self.samples} samples; it must be above 0"
+            )
+
+    def is_due(self, average: NoiseAverage, every_updates: int, num_samples: int) -> bool:
+        """Return whether the units of the next update should be looked at.
+
+        They should at every so many updates, and where the block would otherwise become more than a
+        tenth of all that counts: at the beginning, and after the batch has grown.
+
+        Args:
+            average: Before the update.
+            every_updates: Most updates of a block, at least 1.
+            num_samples: Samples of the next update.
+        """
+        block = average.block
+        counting = self.samples * (average.pairs[0].weight if average.pairs else 0.0)
+        return (
+            block.num_updates + 1 >= every_updates
+            or (block.num_samples + num_samples) * MIN_BLOCKS >= counting
+        )
+
+    def step(self, average: NoiseAverage, sample: NormSample) -> NoiseAverage:
+        """Return the average after one more update.
+
+        An update whose norms are not finite was skipped, and is ignored.
+
+        Raises:
+            MeasurementError: The sample contradicts itself, the training set or the groups.
+        """
+        check(sample, self.num_train)
+        if not is_finite(sample):
+            return average
+        block = self._extended(average.block, sample)
+        if sample.units is None or not has_units(sample):
+            return replace(average, block=block)
+        return self._ended(average, block, sample)
+
+    def scales(self, average: NoiseAverage, confidence: float = 0.9) -> NoiseScales:
+        """Return the noise scales of the whole, of each group, and as the optimizer sees them.
+
+        Args:
+            average: After the last update.
+            confidence: Of every interval, in (0, 1).
+
+        Raises:
+            MeasurementError: The confidence is out of range, or the state is of other groups.
+        """
+        num_rows = 1 + len(self.groups.names)
+        pairs = average.pairs or (PairAverage(),) * num_rows
+        self._check_rows(len(pairs))
+        whole, *parts = (noise_scale(p, average.updates_per_pair, confidence) for p in pairs)
+        seen = average.preconditioned
+        return NoiseScales(
+            whole=whole,
+            groups=dict(zip(self.groups.names, parts, strict=True)),
+            preconditioned=None if seen is None else noise_scale(seen, 1.0, confidence),
+        )
+
+    def _extended(self, block: Block, sample: NormSample) -> Block:
+        gradient = [sample.num_samples * norm for norm in self.groups.sums(sample.gradient)]
+        if block.gradient:
+            self._check_rows(len(block.gradient))
+            gradient = [a + b for a, b in zip(block.gradient, gradient, strict=True)]
+        num_samples = block.num_samples + sample.num_samples
+        return Block(num_samples, block.num_updates + 1, tuple(gradient))
+
+    def _ended(self, average: NoiseAverage, block: Block, sample: NormSample) -> NoiseAverage:
+        age = min(block.num_samples / self.samples, 1 / MIN_BLOCKS)
+        fade, weight = math.exp(-age), -math.expm1(-age)
+        assert sample.units is not None
+        gradients, units = self.groups.sums(sample.gradient), self.groups.sums(sample.units)
+        # The mean over the block, weighted by samples, of 1 / batch - 1 / num_train.
+        excess = block.num_updates / block.num_samples - self._inverse
+        pairs = list(average.pairs or (PairAverage(),) * len(units))
+        self._check_rows(len(pairs))
+        for row, pair in enumerate(pairs):
+            trace = trace_of(sample, gradients[row], units[row])
+            gradient_sq = block.gradient[row] / block.num_samples - excess * trace
+            pairs[row] = pair.add(trace, gradient_sq, weight, fade)
+        share = weight / pairs[0].weight
+        return NoiseAverage(
+            tuple(pairs),
+            self._preconditioned(average.preconditioned, sample, weight, fade),
+            average.updates_per_pair + share * (block.num_updates - average.updates_per_pair),
+        )
+
+    def _preconditioned(
+        self, pair: PairAverage | None, sample: NormSample, weight: float, fade: float
+    ) -> PairAverage | None:
+        """Add what the update that ends a block says: the others were not preconditioned."""
+        if sample.preconditioned is None:
+            return pair
+        gradient, units = map(sum, sample.preconditioned)
+        trace = trace_of(sample, gradient, units)
+        gradient_sq = gradient - (1 / sample.num_samples - self._inverse) * trace
+        return (pair or PairAverage()).add(trace, gradient_sq, weight, fade)
+
+    @property
+    def _inverse(self) -> float:
+        return 0.0 if self.num_train is None else 1 / self.num_train
+
+    def _check_rows(self, num_rows: int) -> None:
+        if num_rows != 1 + len(self.groups.names):
+            raise MeasurementError(
+                f"the average of the noise scale has {num_rows - 1} groups, but the window "
+                f"{len(self.groups.names)}; begin a new average"
+            )
+
+
+def as_values(average: NoiseAverage) -> dict[str, Any]:
+    """Return a state as plain numbers in lists and dicts."""
+    seen = average.preconditioned
+    return {
+        "pairs": [list(astuple(pair)) for pair in average.pairs],
+        "preconditioned": None if seen is None else list(astuple(seen)),
+        "updates_per_pair": average.updates_per_pair,
+        "block": [average.block.num_samples, average.block.num_updates],
+        "block_gradient": list(average.block.gradient),
+    }
+
+
+def from_values(values: Mapping[str, Any]) -> NoiseAverage:
+    """Return the state that `as_values` was given, to the bit.
+
+    Raises:
+        CheckpointError: The values are of another form.
+    """
+    try:
+        seen = values["preconditioned"]
+        num_samples, num_updates = values["block"]
+        return NoiseAverage(
+            tuple(PairAverage(*pair) for pair in values["pairs"]),
+            None if seen is None else PairAverage(*seen),
+            values["updates_per_pair"],
+            Block(num_samples, num_updates, tuple(values["block_gradient"])),
+        )
+    except (TypeError, KeyError, ValueError) as error:
+        raise CheckpointError(
+            f"the checkpoint's average of the noise scale is of another version of absa: {error}; "
+            "resume with that one"
+        ) from error

@@ -1,0 +1,48 @@
+"""The ``noise_scale`` section of a job."""
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from absa.config import Section
+
+DEFAULT_WINDOW_UPDATES = 200
+
+
+class NoiseScaleConfig(Section):
+    """How the gradient noise scale is measured.
+
+    With n units in an update, looking at every k-th multiplies the variance of |G|^2 with at most
+    1 + k / (n - 1) where the batch is far below the noise scale, and with 1 where it is far above.
+    """
+
+    every_updates: int | None = Field(10, gt=0)
+    """At least one in so many updates has the norms of its parts taken; null: none, no signal."""
+    window_epochs: float | None = Field(None, gt=0)
+    """Over how many epochs norms are averaged (1/e of the weight is older)."""
+    window_samples: int | None = Field(None, gt=0)
+    """The same in samples. Default: 200 updates at ``batch.initial``."""
+    confidence: float = Field(0.9, gt=0, lt=1)
+    """With which the noise scale lies in its interval."""
+
+    @model_validator(mode="after")
+    def _one_window(self) -> Self:
+        if self.window_epochs is not None and self.window_samples is not None:
+            raise ValueError(
+                f"window_epochs = {self.window_epochs:g} and window_samples = "
+                f"{self.window_samples} say the same thing: set one of the two"
+            )
+        return self
+
+    def window(self, num_train: int, initial_batch: int) -> float:
+        """Return the window in samples.
+
+        Args:
+            num_train: Samples of an epoch, > 0.
+            initial_batch: ``batch.initial``, > 0.
+        """
+        if self.window_epochs is not None:
+            return self.window_epochs * num_train
+        if self.window_samples is not None:
+            return float(self.window_samples)
+        return float(DEFAULT_WINDOW_UPDATES * initial_batch)

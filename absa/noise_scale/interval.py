@@ -1,0 +1,89 @@
+"""How sure a noise scale is: a confidence interval for the ratio of two means.
+
+A ratio whose denominator may be zero has neither mean nor variance, so no "value plus or minus".
+Fieller asks instead which ratios r fit the data: those for which mean(trace) - r mean(|G|^2), which
+is zero on average for the true r, is within t of its own standard errors. They are an interval as
+long as |G|^2 is above zero with certainty; else all ratios from a lower end upwards fit.
+
+Source: Fieller 1954, "Some problems in interval estimation", J. R. Stat. Soc. B 16(2).
+"""
+
+import math
+
+from absa.errors import MeasurementError
+from absa.noise_scale.pair_average import Errors, PairAverage
+from absa.noise_scale.student_t import two_sided_quantile
+from absa.signals import NoiseScale
+
+
+def noise_scale(average: PairAverage, updates_per_pair: float, confidence: float) -> NoiseScale:
+    """Return tr(Sigma) / |G|^2 with its interval.
+
+    The interval holds the truth with at least about the stated probability, and each of its ends
+    errs in about half of the rest: "at least ``lower``" alone is wrong half as often.
+
+    Args:
+        average: Of pairs that were measured apart from each other.
+        updates_per_pair: How many updates one pair stands for, on average.
+        confidence: In (0, 1).
+
+    Returns:
+        The noise scale; its value is None where |G|^2 is not certainly above zero.
+
+    Raises:
+        MeasurementError: The confidence is out of range.
+    """
+    if not 0 < confidence < 1:
+        raise MeasurementError(f"the confidence is {confidence}; it must be above 0 and below 1")
+    errors = average.errors()
+    if errors is None:
+        lower, upper = 0.0, math.inf
+    else:
+        t = two_sided_quantile(confidence, errors.degrees)
+        lower, upper = fieller(average.trace, average.gradient_sq, errors, t)
+    value = None
+    if upper < math.inf:
+        value = average.trace / average.gradient_sq
+        lower, upper = min(lower, value), max(upper, value)  # rounding apart, they are that already
+    return NoiseScale(
+        value=value,
+        lower=lower,
+        upper=upper,
+        gradient_sq=average.gradient_sq,
+        trace=average.trace,
+        confidence=confidence,
+        num_updates=average.num_pairs * updates_per_pair,
+    )
+
+
+def fieller(trace: float, gradient_sq: float, errors: Errors, t: float) -> tuple[float, float]:
+    """Return the ends of the interval of ratios >= 0 that fit.
+
+    A ratio r fits if |trace - r gradient_sq| is at most t standard errors of that difference,
+    which is a r^2 - 2 h r + c <= 0. The root that serves is taken in the form without cancellation.
+
+    A negative |G|^2 is impossible, so its estimate counts as 0. That only widens the interval,
+    because the difference then is no larger than it was.
+
+    Args:
+        trace: Mean trace, at least 0.
+        gradient_sq: Mean |G|^2; may be negative by noise.
+        errors: Of both means.
+        t: How many standard errors are allowed, > 0.
+
+    Returns:
+        Lower and upper end; the upper is inf where |G|^2 = 0 fits. Where two separate stretches of
+        ratios fit, what lies between them is not left out.
+    """
+    gradient_sq = max(gradient_sq, 0.0)
+    a = gradient_sq**2 - t**2 * errors.var_gradient_sq
+    h = trace * gradient_sq - t**2 * errors.covariance
+    c = trace**2 - t**2 * errors.var_trace
+    root = math.sqrt(max(h * h - a * c, 0.0))
+    if c <= 0:
+        lower = 0.0  # the ratio 0 fits
+    elif h > 0:
+        lower = c / (h + root)
+    else:  # then a < 0, but where every error is 0
+        lower = (h - root) / a if a < 0 else math.inf
+    return lower, (h + root) / a if a > 0 else math.inf

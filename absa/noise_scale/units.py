@@ -1,0 +1,265 @@
+"""Gradients of parts of an update in a loop of your own: what `NormSample` is made from."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from absa.collective import ALONE, Collective
+from absa.errors import MeasurementError
+from absa.noise_scale.sample import NormSample
+
+
+@dataclass(frozen=True)
+class LoopOptions:
+    """How the loop makes its gradients.
+
+    Args:
+        every_updates: The units of one in so many updates are looked at, at least 1.
+        loss: What goes backward: the mean of a pass's losses or their sum.
+        reduction: What ``.grad`` holds in the end: the mean over the ranks, as
+            `DistributedDataParallel` makes it, or the sum. Of no meaning on one rank.
+        collective: The ranks; ``ProcessGroup(dist.group.WORLD)`` for DDP.
+
+    Raises:
+        MeasurementError: ``every_updates`` is below 1.
+    """
+
+    every_updates: int = 1
+    loss: Literal["mean", "sum"] = "mean"
+    reduction: Literal["mean", "sum"] = "mean"
+    collective: Collective = ALONE
+
+    def __post_init__(self) -> None:
+        if self.every_updates < 1:
+            raise MeasurementError(f"every_updates is {self.every_updates}; it must be at least 1")
+
+
+class GradientUnits:
+    """Takes the norm of each pass's own gradient, before it is added up and summed over ranks.
+
+    In a loop with gradient accumulation, on one rank or many::
+
+        units = GradientUnits(model.parameters(), LoopOptions(every_updates=10))
+        for passes in updates:
+            optimizer.zero_grad()
+            for x, y in passes:
+                (loss(model(x), y) / len(passes)).backward()
+                units.add(len(x), loss_scale=1 / len(passes))
+            sample = units.finish()  # before clipping and before the step
+            optimizer.step()
+            average = window.step(average, sample)
+
+    One pass on each of several ranks is enough under `DistributedDataParallel`: its own norm is
+    taken before DDP sums it. That needs no communication hook, so one that compresses stays usable,
+    and passes under ``no_sync`` count as well. With ``GradScaler`` multiply ``loss_scale`` by
+    ``scaler.get_scale()`` and call `finish` before ``scaler.unscale_``.
+
+    One rank with one pass has no units of its own: see `backward_by_halves`.
+
+    Costs, in updates that are looked at: one norm of each tensor per pass, and a sum of
+    ``tensors + 3`` numbers over the ranks; in others the norms of ``.grad`` alone. No copy of a
+    gradient is made. `finish` reads numbers, so the host waits for the device.
+
+    Args:
+        parameters: That are trained; ``.grad`` must be None or zero before the first pass.
+        options: How the loop makes its gradients.
+    """
+
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], options: LoopOptions | None = None
+    ) -> None:
+        self._parameters = [p for p in parameters if p.requires_grad]
+        if not self._parameters:
+            raise MeasurementError("there are no parameters that require a gradient")
+        self._options = options or LoopOptions()
+        self._device = self._parameters[0].device
+        # Differences of these sums are wanted; Apple's GPUs have nothing wider than float32.
+        self._dtype = torch.float32 if self._device.type == "mps" else torch.float64
+        self._hooks: list[RemovableHandle] = []
+        self._fresh: list[Tensor | None] = []
+        self._added: list[Tensor | None] = []
+        self._updates, self._had_units = 0, False
+        self._begin()
+
+    @property
+    def is_looking(self) -> bool:
+        """Whether the units of the current update are looked at."""
+        return bool(self._hooks)
+
+    def add(
+        self, num_samples: int, *, weight: float | None = None, loss_scale: float = 1.0
+    ) -> None:
+        """Make what went backward since the last call a unit.
+
+        Args:
+            num_samples: Of the pass, > 0.
+            weight: The sum of the samples' weights in its loss, where they differ. Default: 1 for a
+                mean, ``num_samples`` for a sum. A pass of weight 0 is left out.
+            loss_scale: What the loss was multiplied with besides, > 0.
+
+        Raises:
+            MeasurementError: A number is out of range.
+        """
+        if weight is None:
+            weight = 1.0 if self._options.loss == "mean" else float(num_samples)
+        weight *= loss_scale
+        if num_samples < 1 or not weight >= 0:
+            raise MeasurementError(
+                f"a pass of {num_samples} samples with weight * loss_scale = {weight}: it needs a "
+                "sample at least, and no negative weight"
+            )
+        added, self._added = self._added, [None] * len(self._parameters)
+        if weight == 0:
+            return
+        self._num_samples += num_samples
+        self._weight += weight
+        self._samples_per_weight += num_samples / weight
+        self._num_units += 1
+        if self.is_looking:
+            self._units.add_(self._stacked(added).square() / weight)
+
+    def backward_by_halves(self, losses: Float[Tensor, " samples"]) -> None:
+        """Send the mean of ``losses`` backward; in two halves where units are looked at.
+
+        For one rank without accumulation: one forward pass, and in every ``every_updates``-th
+        update a second backward pass, half an update's time. Of a model with batch-norm the halves
+        share statistics, so they are not quite independent; cut the batch before the forward pass
+        instead, or use whole batch-norm groups as passes.
+
+        Args:
+            losses: One per sample, at least 2, still attached to the graph.
+
+        Raises:
+            MeasurementError: There is only one loss.
+        """
+        num_samples = len(losses)
+        if num_samples < 2:
+            raise MeasurementError("the losses of one sample cannot be halved; give at least two")
+        if not self.is_looking:
+            losses.mean().backward()
+            self.add(num_samples, weight=1.0)
+            return
+        half = num_samples // 2
+        for part, keeps in ((losses[:half], True), (losses[half:], False)):
+            (part.sum() / num_samples).backward(retain_graph=keeps)
+            self.add(len(part), weight=len(part) / num_samples)
+
+    def finish(self, num_samples: int | None = None) -> NormSample:
+        """Return the norms of the update, and begin the next one.
+
+        Every rank calls it for every update, also one that had no pass, when ``.grad`` is complete
+        and before anything scales it.
+
+        Args:
+            num_samples: Of the update over all ranks. Default: they are summed where units are
+                looked at; elsewhere every rank is taken to have as many as this one.
+
+        Raises:
+            MeasurementError: There was no pass, or only one in the first update that should say
+                something of the noise.
+        """
+        ranks = self._options.collective.world_size
+        own = torch.tensor(
+            [self._num_samples, self._weight, self._samples_per_weight, self._num_units],
+            dtype=self._dtype,
+            device=self._device,
+        )
+        if self.is_looking:
+            own = torch.cat((own, self._units))
+            self._options.collective.start_sum(own).wait()
+        else:
+            own *= ranks
+        norms = self._stacked([self._norm(p.grad) for p in self._parameters]).square()
+        numbers = torch.cat((own, norms)).tolist()
+        sample = self._sample(numbers, num_samples)
+        self._updates += 1
+        self._begin()
+        return sample
+
+    def close(self) -> None:
+        """Take the hooks off the parameters."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
+
+    def _sample(self, numbers: list[float], num_samples: int | None) -> NormSample:
+        """Return the sample with weights such that they sum to the number of samples."""
+        samples, weight, samples_per_weight, num_units, *norms = numbers
+        if weight == 0:
+            raise MeasurementError(
+                "the update had no pass: call add(num_samples) after each backward pass"
+            )
+        if self.is_looking and num_units < 2 and not self._had_units:
+            raise MeasurementError(
+                "the update was one pass on one rank, whose norm says nothing of the noise: "
+                "accumulate two passes, or use backward_by_halves"
+            )
+        self._had_units |= (
+            self.is_looking
+        )  # from now on a lone pass is what is left at the end of an epoch
+        total = round(samples) if num_samples is None else num_samples
+        per_weight = total / weight
+        ranks = self._options.collective.world_size if self._options.reduction == "mean" else 1
+        tensors = len(self._parameters)
+        gradient = tuple(norm * (ranks / weight) ** 2 for norm in norms[-tensors:])
+        if not self.is_looking or num_units < 2:
+            return NormSample(total, float(total), gradient)
+        units = tuple(norm * per_weight for norm in norms[:tensors])
+        return NormSample(total, float(total), gradient, units, samples_per_weight / per_weight)
+
+    def _begin(self) -> None:
+        self._num_samples, self._num_units = 0, 0
+        self._weight, self._samples_per_weight = 0.0, 0.0
+        self._fresh = [None] * len(self._parameters)
+        self._added = [None] * len(self._parameters)
+        self._units = torch.zeros(len(self._parameters), dtype=self._dtype, device=self._device)
+        self.close()
+        if self._updates % self._options.every_updates == 0:
+            for number, parameter in enumerate(self._parameters):
+                self._hooks.append(parameter.register_hook(self._before(number)))
+                self._hooks.append(
+                    parameter.register_post_accumulate_grad_hook(self._after(number))
+                )
+
+    def _before(self, number: int) -> Callable[[Tensor], None]:
+        """Return a hook that sees a gradient on its own, before it is added to ``.grad``."""
+
+        def on_gradient(gradient: Tensor) -> None:
+            self._fresh[number] = self._norm(gradient)
+
+        return on_gradient
+
+    def _after(self, number: int) -> Callable[[Tensor], None]:
+        """Return a hook that says it was added: ``torch.autograd.grad`` does not add."""
+
+        def on_added(_: Tensor) -> None:
+            if self._added[number] is not None:
+                raise MeasurementError(
+                    "a parameter received its gradient twice in one pass: call add(num_samples) "
+                    "after each backward pass, and use non-reentrant activation checkpointing"
+                )
+            self._added[number] = self._fresh[number]
+
+        return on_added
+
+    def _norm(self, gradient: Tensor | None) -> Tensor | None:
+        if gradient is None:
+            return None
+        values = gradient.detach()
+        if values.is_sparse:
+            values = values.coalesce().values()
+        # Squares of bfloat16 and float16 are added up in float32.
+        dtype = torch.promote_types(values.dtype, torch.float32)
+        norm: Tensor = torch.linalg.vector_norm(values, dtype=dtype)
+        return norm
+
+    def _stacked(self, norms: list[Tensor | None]) -> Float[Tensor, " tensors"]:
+        zero = torch.zeros((), dtype=self._dtype, device=self._device)
+        return torch.stack(
+            [zero if n is None else n.to(device=self._device, dtype=self._dtype) for n in norms]
+        )
