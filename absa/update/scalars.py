@@ -7,9 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from absa.noise_scale.sample import Norms, NormSample
+
 LOSS, WEIGHT, COMMAND, CHECKPOINT, TIME_UP, REGROUP = range(6)
 NUM_SCALARS = 6
-"""Batch-norm statistics follow these in the buffer."""
 
 
 @dataclass(frozen=True)
@@ -53,24 +54,37 @@ class Flags:
 class Totals:
     """What is summed over passes and ranks beside the gradients, in one tensor.
 
+    In this order: what the units of a measured update say, the scalars, batch-norm's statistics.
+
     Args:
+        num_tensors: Parameters of the model.
         num_statistics: Floats that batch-norm's statistics take.
         dtype: The widest of the parameters, at least float32.
         device: Of the parameters.
     """
 
-    def __init__(self, num_statistics: int, dtype: torch.dtype, device: torch.device) -> None:
-        self.all: Float[Tensor, " n"] = torch.zeros(
-            NUM_SCALARS + num_statistics, dtype=dtype, device=device
-        )
+    units: Float[Tensor, " num_tensors"]
+    """Sum over units of |s_u|^2 / W_u, as in `NormSample`; zero where nobody looks at units."""
+    samples_per_weight: Float[Tensor, ""]
+    """Sum over units of b_u / W_u."""
+
+    def __init__(
+        self, num_tensors: int, num_statistics: int, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        sizes = [num_tensors, 1, NUM_SCALARS, num_statistics]
+        self.all: Float[Tensor, " n"] = torch.zeros(sum(sizes), dtype=dtype, device=device)
         # Views are made once: each costs as much as an operation on it.
-        self.scalars, self.statistics = self.all.split([NUM_SCALARS, num_statistics])
+        self.units, samples_per_weight, self.scalars, self.statistics = self.all.split(sizes)
+        self.samples_per_weight = samples_per_weight[0]
         self.loss, self.weight = self.scalars[LOSS], self.scalars[WEIGHT]
-        self._zeros = torch.zeros_like(self.all)
+        self.told = self.all[: sum(sizes[:3])]
+        # Not the units: whether an update is applied must not depend on its being measured.
+        self._judged = self.all[sum(sizes[:2]) :]
+        self._zeros = torch.zeros_like(self._judged)
 
     def begin(self, flags: Flags) -> None:
         """Start an update at zero; only ``flags`` are up."""
-        self.scalars.zero_()
+        self.told.zero_()
         if flags:
             # One by one: a tensor made from a list would have to travel to the device.
             for place, raised in (
@@ -82,8 +96,8 @@ class Totals:
                 self.scalars[place].fill_(float(raised))
 
     def verdict(self) -> Float[Tensor, ""]:
-        """Return 0 if every number is finite, else NaN; without waiting for the device."""
-        return torch.dot(self.all, self._zeros)
+        """Return 0 if every scalar and statistic is finite, else NaN; the device is not awaited."""
+        return torch.dot(self._judged, self._zeros)
 
 
 @dataclass(frozen=True)
@@ -98,6 +112,7 @@ class UpdateResult:
         applied: False if the update was skipped: weights, momentum and batch-norm's running
             statistics stayed as they were.
         flags: What the ranks asked for.
+        norms: What it tells of the gradient noise; None if it was skipped.
     """
 
     num_samples: int
@@ -106,6 +121,7 @@ class UpdateResult:
     gradient_norm: float
     applied: bool
     flags: Flags
+    norms: NormSample | None = None
 
     @property
     def reason(self) -> str:
@@ -117,14 +133,48 @@ class UpdateResult:
         return "the gradient or a batch-norm statistic is not finite"
 
 
+def told(
+    totals: Totals, norm: Float[Tensor, ""], norms: Float[Tensor, " tensors"]
+) -> Float[Tensor, " n"]:
+    """Return all that the host is told of an update, for `result`.
+
+    Args:
+        totals: Summed over the ranks.
+        norm: Of the gradient before clipping; not finite if the update was skipped.
+        norms: Of each tensor's.
+    """
+    return torch.cat((totals.told, norm.view(1), norms))
+
+
 def result(values: list[float], num_samples: int) -> UpdateResult:
-    """Return what the scalars of an update, followed by the gradient's norm, say."""
-    loss_sum, weight, command, checkpoint, time_up, regroup, norm = values
+    """Return what the values that `told` gathered say of an update of ``num_samples``."""
+    num_tensors = (len(values) - NUM_SCALARS - 2) // 2
+    units, samples_per_weight = values[:num_tensors], values[num_tensors]
+    scalars, norm = values[num_tensors + 1 : -num_tensors - 1], values[-num_tensors - 1]
+    loss_sum, weight, command, checkpoint, time_up, regroup = scalars
+    applied = math.isfinite(norm)
+    norms = None
+    if applied:
+        # Squared here: what float32 holds, its square need not fit.
+        gradient = tuple(each * each for each in values[-num_tensors:])
+        found = _units(units, samples_per_weight)
+        norms = NormSample(num_samples, weight, gradient, *found)
     return UpdateResult(
         num_samples=num_samples,
         weight=weight,
         loss=loss_sum / weight if weight else math.nan,
         gradient_norm=norm,
-        applied=math.isfinite(norm),
+        applied=applied,
         flags=Flags(command > 0, checkpoint > 0, time_up > 0, regroup > 0),
+        norms=norms,
     )
+
+
+def _units(units: list[float], samples_per_weight: float) -> tuple[Norms | None, float]:
+    """Return nothing if the update was not measured or a number is not finite.
+
+    They are not where a unit weighs nothing (0 / 0), or where squares leave the range.
+    """
+    if 0 < samples_per_weight < math.inf and math.isfinite(sum(units)):
+        return tuple(units), samples_per_weight
+    return None, 0.0

@@ -1,5 +1,6 @@
 """One update on one rank: accumulate, reduce, apply."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +11,7 @@ from absa.errors import TaskError
 from absa.optim.build import set_learning_rate
 from absa.order import next_range
 from absa.settings import Settings
-from absa.update.accumulate import accumulate
+from absa.update.accumulate import Share, accumulate
 from absa.update.apply import (
     Reduced,
     apply_judged,
@@ -19,10 +20,14 @@ from absa.update.apply import (
     prepare_unseen,
 )
 from absa.update.cut import cut_update
+from absa.update.measuring import Method, Plan, Shares, method, plan
+from absa.update.probe import accumulate_beside, probe
 from absa.update.readout import FromCuda, OnHost, Readout
 from absa.update.reducer import GradientReducer, dense
 from absa.update.replica import Replica, weights_of
-from absa.update.scalars import Flags, Totals, UpdateResult, result
+from absa.update.scalars import Flags, Totals, UpdateResult, result, told
+from absa.update.traceless import traceless
+from absa.update.units import Units
 
 
 @dataclass(frozen=True)
@@ -33,11 +38,13 @@ class Turn:
         samples: Samples consumed before it.
         learning_rate: Its learning rate.
         flags: What this rank wants all ranks to do after it.
+        measure: Whether to look at the gradients of the update's units; the same on every rank.
     """
 
     samples: int
     learning_rate: float
     flags: Flags
+    measure: bool = False
 
 
 class Updater:
@@ -56,7 +63,9 @@ class Updater:
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
         dtype = _widest_dtype(replica.parameters)
-        self._totals = Totals(replica.statistics.size, dtype, replica.device)
+        num_tensors = len(replica.parameters)
+        self._totals = Totals(num_tensors, replica.statistics.size, dtype, replica.device)
+        self._units: Units | None = None
         self._reducer: GradientReducer | None = None
         on_cuda = replica.device.type == "cuda"
         verdict = replica.options.verdict
@@ -101,25 +110,29 @@ class Updater:
         """
         replica = self._replica
         num_samples = min(settings.global_batch, len(replica.train))
-        shares = cut_update(
-            num_samples,
-            bn_group=replica.options.bn_group,
-            micro_batch=settings.micro_batch,
-            world_size=world_size,
-        )
-        buffers = [(buffer, buffer.clone()) for buffer in replica.model.buffers()]
+        shares = self._cut(num_samples, settings, world_size)
         self._totals.begin(Flags())
-        try:
-            accumulate(
-                replica, shares[0], (0, 0), num_samples, self._totals, before_last=lambda: None
-            )
-        finally:
-            replica.statistics.discard()
-            for parameter in replica.parameters:
-                parameter.grad = None
-            for buffer, before in buffers:  # a model of the user's may change its own
-                buffer.copy_(before)
+        with traceless(replica):
+            share = Share(shares[0], 0, 0, num_samples)
+            accumulate(replica, share, self._totals, before_last=lambda: None)
         self._reducer_for(world_size)
+
+    def measuring(self, settings: Settings, num_computing: int) -> Method | None:
+        """Return how a measured update sees the gradients of its units, so that one knows the cost.
+
+        Args:
+            settings: As for the update.
+            num_computing: Ranks that take a share of it.
+
+        Returns:
+            "units" costs next to nothing, "halves" that a pass goes through in two, "probe" another
+            update. None: the data are too few to measure with.
+        """
+        num_train = len(self._replica.train)
+        num_samples = min(settings.global_batch, num_train)
+        shares = self._cut(num_samples, settings, num_computing)
+        found = plan(shares, self._replica.options.bn_group, (0, num_samples), num_train)
+        return method(shares, self._replica.options.bn_group) if found.measured else None
 
     def results(self) -> list[UpdateResult]:
         """Return the results that are due since the last call."""
@@ -130,31 +143,23 @@ class Updater:
         return [result(values, n) for values, n in self._readout.flush()]
 
     def close(self) -> None:
-        """Take the hooks off the parameters."""
-        if self._reducer is not None:
-            self._reducer.close()
-            self._reducer = None
+        """Take the hooks off the parameters and free what measuring needed."""
+        self._units = None
+        self._drop_reducer()
 
     def _update(self, collective: Collective, settings: Settings, turn: Turn) -> int:
         replica, totals = self._replica, self._totals
         epoch, start, stop = next_range(turn.samples, settings.global_batch, len(replica.train))
         num_samples = stop - start
-        shares = cut_update(
-            num_samples,
-            bn_group=replica.options.bn_group,
-            micro_batch=settings.micro_batch,
-            world_size=collective.num_computing,
-        )
+        cut = self._plan((start, stop), settings, collective.num_computing, turn)
+        passes = cut.shares[collective.rank] if collective.rank < len(cut.shares) else ()
         for parameter in replica.parameters:
             parameter.grad = None
         reducer = self._reducer_for(collective.world_size)
         totals.begin(turn.flags)
-        accumulate(
-            replica,
-            shares[collective.rank] if collective.rank < len(shares) else (),
-            (epoch, start),
-            num_samples,
-            totals,
+        self._accumulate(
+            Share(passes, epoch, start, num_samples),
+            cut,
             before_last=lambda: reducer.arm(collective) if reducer else None,
         )
         replica.statistics.pack(totals.statistics)
@@ -164,18 +169,53 @@ class Updater:
         set_learning_rate(replica.optimizer, turn.learning_rate)
         weighted = weights_of(replica.task) is not None
         gradients = _gradients(replica.parameters)
-        norm = self._apply(replica, Reduced(totals, gradients, num_samples, weighted))
-        self._readout.post(torch.cat((totals.scalars, norm.view(1))), num_samples)
+        norms = self._apply(replica, Reduced(totals, gradients, num_samples, weighted))
+        self._readout.post(told(totals, *norms), num_samples)
         return num_samples
+
+    def _cut(self, num_samples: int, settings: Settings, num_computing: int) -> Shares:
+        return cut_update(
+            num_samples,
+            bn_group=self._replica.options.bn_group,
+            micro_batch=settings.micro_batch,
+            world_size=num_computing,
+        )
+
+    def _plan(
+        self, positions: tuple[int, int], settings: Settings, num_computing: int, turn: Turn
+    ) -> Plan:
+        shares = self._cut(positions[1] - positions[0], settings, num_computing)
+        if not turn.measure:
+            return Plan(shares, None, measured=False)
+        options, num_train = self._replica.options, len(self._replica.train)
+        return plan(shares, options.bn_group, positions, num_train)
+
+    def _accumulate(self, share: Share, cut: Plan, before_last: Callable[[], None]) -> None:
+        replica, totals = self._replica, self._totals
+        if not cut.measured or not share.passes:
+            accumulate(replica, share, totals, before_last)
+            return
+        if self._units is None:
+            self._units = Units(replica.parameters, totals)
+        if cut.probe is None:
+            accumulate(replica, share, totals, before_last, self._units)
+            return
+        found = probe(replica, share, cut.probe)
+        accumulate_beside(found, replica, share, totals, before_last, self._units)
 
     def _reducer_for(self, world_size: int) -> GradientReducer | None:
         """Return the reducer, which a group of one does without: no buffer, no copy, no hook."""
         if world_size == 1:
-            self.close()
+            self._drop_reducer()
         elif self._reducer is None:
             totals = self._totals.all
             self._reducer = GradientReducer(self._replica.parameters, len(totals), totals.dtype)
         return self._reducer
+
+    def _drop_reducer(self) -> None:
+        if self._reducer is not None:
+            self._reducer.close()
+            self._reducer = None
 
 
 def _gradients(parameters: list[nn.Parameter]) -> list[Tensor]:
