@@ -187,7 +187,8 @@ def _is_measured(training: Training) -> bool:
     if noise == probe:
         return noise
     num_computing = training.outside.collective.num_computing
-    return probe == (training.updater.measuring(training.settings, num_computing) == "probe")
+    method = training.updater.measuring(training.settings, num_computing)
+    return probe if method == "probe" else noise
 
 
 def _boundary(training: Training) -> Flags:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim import SGD, Optimizer
 
 from absa.optim.lars import LARS
+from absa.update.gradients import tensor_norms
 from absa.update.replica import Replica
 from absa.update.scalars import Totals
 
@@ -24,12 +25,15 @@ class Reduced:
         num_samples: Samples of the update.
         weighted: Whether samples weigh differently, so that the gradient must still be multiplied
             by num_samples / sum of weights.
+        preconditioner: What to multiply a gradient with, element by element, to know its norm then;
+            None: that is not asked.
     """
 
     totals: Totals
     gradients: list[Tensor]
     num_samples: int
     weighted: bool
+    preconditioner: list[Tensor] | None = None
 
 
 class GradientNorms(NamedTuple):
@@ -38,10 +42,12 @@ class GradientNorms(NamedTuple):
     Args:
         whole: Not finite if anything of the update is not, so that the update was skipped.
         tensors: Of each parameter's, in their order.
+        preconditioned: The same for the preconditioned gradient, or None.
     """
 
     whole: Float[Tensor, ""]
     tensors: Float[Tensor, " tensors"]
+    preconditioned: Float[Tensor, " tensors"] | None
 
 
 def apply_judged(replica: Replica, reduced: Reduced) -> GradientNorms:
@@ -103,12 +109,16 @@ def prepare_unseen(optimizer: Optimizer) -> None:
 
 def _norms(reduced: Reduced) -> GradientNorms:
     """Bring the gradient to its final scale and return its norms."""
-    totals = reduced.totals
+    totals, gradients = reduced.totals, reduced.gradients
     if reduced.weighted:
-        torch._foreach_mul_(reduced.gradients, reduced.num_samples / totals.weight)
-    tensors = torch.stack(torch._foreach_norm(reduced.gradients, 2, dtype=totals.all.dtype))
+        torch._foreach_mul_(gradients, reduced.num_samples / totals.weight)
+    tensors = tensor_norms(gradients, totals.all.dtype)
     # A loss or statistic that is not finite can have a finite gradient: let it show in the norm.
-    return GradientNorms(torch.linalg.vector_norm(tensors) + totals.verdict(), tensors)
+    whole = torch.linalg.vector_norm(tensors) + totals.verdict()
+    if reduced.preconditioner is None:
+        return GradientNorms(whole, tensors, None)
+    products = list(torch._foreach_mul(gradients, reduced.preconditioner))
+    return GradientNorms(whole, tensors, tensor_norms(products, totals.all.dtype))
 
 
 def _clip(replica: Replica, gradients: list[Tensor], norm: Float[Tensor, ""]) -> None:

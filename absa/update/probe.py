@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from absa.update.accumulate import Share, accumulate, backward
+from absa.update.gradients import gradients_of
 from absa.update.replica import Replica
 from absa.update.scalars import Totals
 from absa.update.traceless import traceless
-from absa.update.units import Units, gradients_of
+from absa.update.units import Units
 
 
 @dataclass(frozen=True)

@@ -54,37 +54,38 @@ class Flags:
 class Totals:
     """What is summed over passes and ranks beside the gradients, in one tensor.
 
-    In this order: what the units of a measured update say, the scalars, batch-norm's statistics.
-
     Args:
-        num_tensors: Parameters of the model.
+        shape: Of the sums over units: a row over the model's tensors, and another one where the
+            optimizer multiplies gradients element by element.
         num_statistics: Floats that batch-norm's statistics take.
         dtype: The widest of the parameters, at least float32.
         device: Of the parameters.
     """
 
-    units: Float[Tensor, " num_tensors"]
-    """Sum over units of |s_u|^2 / W_u, as in `NormSample`; zero where nobody looks at units."""
+    units: Float[Tensor, "rows tensors"]
+    """Sum over units of |s_u|^2 / W_u, as in `NormSample`, and in a second row with s_u
+    preconditioned; zero where nobody looks at units."""
     samples_per_weight: Float[Tensor, ""]
     """Sum over units of b_u / W_u."""
 
     def __init__(
-        self, num_tensors: int, num_statistics: int, dtype: torch.dtype, device: torch.device
+        self, shape: tuple[int, int], num_statistics: int, dtype: torch.dtype, device: torch.device
     ) -> None:
-        sizes = [num_tensors, 1, NUM_SCALARS, num_statistics]
+        sizes = [shape[0] * shape[1], 1 + NUM_SCALARS, num_statistics]
         self.all: Float[Tensor, " n"] = torch.zeros(sum(sizes), dtype=dtype, device=device)
         # Views are made once: each costs as much as an operation on it.
-        self.units, samples_per_weight, self.scalars, self.statistics = self.all.split(sizes)
-        self.samples_per_weight = samples_per_weight[0]
+        units, self.numbers, self.statistics = self.all.split(sizes)
+        self.units = units.view(shape)
+        self.samples_per_weight, self.scalars = self.numbers[0], self.numbers[1:]
         self.loss, self.weight = self.scalars[LOSS], self.scalars[WEIGHT]
-        self.told = self.all[: sum(sizes[:3])]
+        self._begun = self.all[: sizes[0] + sizes[1]]
         # Not the units: whether an update is applied must not depend on its being measured.
-        self._judged = self.all[sum(sizes[:2]) :]
+        self._judged = self.all[sizes[0] + 1 :]
         self._zeros = torch.zeros_like(self._judged)
 
     def begin(self, flags: Flags) -> None:
         """Start an update at zero; only ``flags`` are up."""
-        self.told.zero_()
+        self._begun.zero_()
         if flags:
             # One by one: a tensor made from a list would have to travel to the device.
             for place, raised in (
@@ -113,6 +114,8 @@ class UpdateResult:
             statistics stayed as they were.
         flags: What the ranks asked for.
         norms: What it tells of the gradient noise; None if it was skipped.
+        weights: Squared norms of the weights before it, in a measured update of an optimizer that
+            takes trust ratios; else None.
     """
 
     num_samples: int
@@ -122,6 +125,7 @@ class UpdateResult:
     applied: bool
     flags: Flags
     norms: NormSample | None = None
+    weights: Norms | None = None
 
     @property
     def reason(self) -> str:
@@ -131,50 +135,3 @@ class UpdateResult:
         if not math.isfinite(self.loss):
             return "the loss is not finite"
         return "the gradient or a batch-norm statistic is not finite"
-
-
-def told(
-    totals: Totals, norm: Float[Tensor, ""], norms: Float[Tensor, " tensors"]
-) -> Float[Tensor, " n"]:
-    """Return all that the host is told of an update, for `result`.
-
-    Args:
-        totals: Summed over the ranks.
-        norm: Of the gradient before clipping; not finite if the update was skipped.
-        norms: Of each tensor's.
-    """
-    return torch.cat((totals.told, norm.view(1), norms))
-
-
-def result(values: list[float], num_samples: int) -> UpdateResult:
-    """Return what the values that `told` gathered say of an update of ``num_samples``."""
-    num_tensors = (len(values) - NUM_SCALARS - 2) // 2
-    units, samples_per_weight = values[:num_tensors], values[num_tensors]
-    scalars, norm = values[num_tensors + 1 : -num_tensors - 1], values[-num_tensors - 1]
-    loss_sum, weight, command, checkpoint, time_up, regroup = scalars
-    applied = math.isfinite(norm)
-    norms = None
-    if applied:
-        # Squared here: what float32 holds, its square need not fit.
-        gradient = tuple(each * each for each in values[-num_tensors:])
-        found = _units(units, samples_per_weight)
-        norms = NormSample(num_samples, weight, gradient, *found)
-    return UpdateResult(
-        num_samples=num_samples,
-        weight=weight,
-        loss=loss_sum / weight if weight else math.nan,
-        gradient_norm=norm,
-        applied=applied,
-        flags=Flags(command > 0, checkpoint > 0, time_up > 0, regroup > 0),
-        norms=norms,
-    )
-
-
-def _units(units: list[float], samples_per_weight: float) -> tuple[Norms | None, float]:
-    """Return nothing if the update was not measured or a number is not finite.
-
-    They are not where a unit weighs nothing (0 / 0), or where squares leave the range.
-    """
-    if 0 < samples_per_weight < math.inf and math.isfinite(sum(units)):
-        return tuple(units), samples_per_weight
-    return None, 0.0

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from absa.update.accumulate import Share
 from absa.update.cut import Pass
+from absa.update.gradients import gradients_of, tensor_norms
 from absa.update.reducer import dense
 from absa.update.scalars import Totals
 
@@ -22,6 +23,9 @@ class Units:
         parameters: Whose gradients are looked at.
         totals: Where the sums go.
     """
+
+    preconditioner: list[Tensor] | None = None
+    """What gradients are multiplied with, element by element, for the second row of sums."""
 
     def __init__(self, parameters: Sequence[nn.Parameter], totals: Totals) -> None:
         self._parameters, self._totals = parameters, totals
@@ -58,16 +62,11 @@ class Units:
     ) -> None:
         """Add ``factor`` times the squared norms to the totals."""
         totals = self._totals
-        norms = torch.stack(torch._foreach_norm(gradients, 2, dtype=totals.all.dtype))
-        totals.units.add_(norms.square_().mul_(factor))
+        self._add(0, gradients, factor)
+        if self.preconditioner is not None:
+            self._add(1, list(torch._foreach_mul(gradients, self.preconditioner)), factor)
         totals.samples_per_weight.add_(samples_per_weight)
 
-
-def gradients_of(parameters: Sequence[nn.Parameter]) -> list[Tensor]:
-    """Return the gradients, zeros where there is none; ``.grad`` stays as it is."""
-    return [
-        torch.zeros_like(parameter, requires_grad=False)
-        if parameter.grad is None
-        else dense(parameter.grad)
-        for parameter in parameters
-    ]
+    def _add(self, row: int, tensors: list[Tensor], factor: Tensor | float) -> None:
+        norms = tensor_norms(tensors, self._totals.all.dtype)
+        self._totals.units[row].add_(norms.square_().mul_(factor))

@@ -1,10 +1,9 @@
 """One update on one rank: accumulate, reduce, apply."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from absa.collective import Collective
 from absa.errors import TaskError
@@ -20,14 +19,16 @@ from absa.update.apply import (
     prepare_unseen,
 )
 from absa.update.cut import cut_update
+from absa.update.gradients import completed
+from absa.update.measured import Measurement
 from absa.update.measuring import Method, Plan, Shares, method, plan
-from absa.update.probe import accumulate_beside, probe
+from absa.update.precondition import is_elementwise
 from absa.update.readout import FromCuda, OnHost, Readout
-from absa.update.reducer import GradientReducer, dense
+from absa.update.reducer import GradientReducer
 from absa.update.replica import Replica, weights_of
-from absa.update.scalars import Flags, Totals, UpdateResult, result, told
+from absa.update.scalars import Flags, Totals, UpdateResult
+from absa.update.telling import About, Rows, result, told
 from absa.update.traceless import traceless
-from absa.update.units import Units
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,9 @@ class Updater:
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
         dtype = _widest_dtype(replica.parameters)
-        num_tensors = len(replica.parameters)
-        self._totals = Totals(num_tensors, replica.statistics.size, dtype, replica.device)
-        self._units: Units | None = None
+        shape = (1 + is_elementwise(replica.optimizer), len(replica.parameters))
+        self._totals = Totals(shape, replica.statistics.size, dtype, replica.device)
+        self._measurement = Measurement(replica, self._totals)
         self._reducer: GradientReducer | None = None
         on_cuda = replica.device.type == "cuda"
         verdict = replica.options.verdict
@@ -136,15 +137,15 @@ class Updater:
 
     def results(self) -> list[UpdateResult]:
         """Return the results that are due since the last call."""
-        return [result(values, n) for values, n in self._readout.take()]
+        return [result(*told) for told in self._readout.take()]
 
     def flush(self) -> list[UpdateResult]:
         """Wait for the results that are still on the device and return them."""
-        return [result(values, n) for values, n in self._readout.flush()]
+        return [result(*told) for told in self._readout.flush()]
 
     def close(self) -> None:
         """Take the hooks off the parameters and free what measuring needed."""
-        self._units = None
+        self._measurement.close()
         self._drop_reducer()
 
     def _update(self, collective: Collective, settings: Settings, turn: Turn) -> int:
@@ -157,21 +158,36 @@ class Updater:
             parameter.grad = None
         reducer = self._reducer_for(collective.world_size)
         totals.begin(turn.flags)
-        self._accumulate(
-            Share(passes, epoch, start, num_samples),
-            cut,
-            before_last=lambda: reducer.arm(collective) if reducer else None,
-        )
+        share = Share(passes, epoch, start, num_samples)
+        before_last = lambda: reducer.arm(collective) if reducer else None  # noqa: E731
+        if cut.measured:
+            self._measurement.accumulate(share, cut.probe, before_last)
+        else:
+            accumulate(replica, share, totals, before_last)
         replica.statistics.pack(totals.statistics)
         if reducer:
             reducer.finish(collective, totals.all)
         collective.ensure_current()  # a rank that joins has its optimizer's state only now
         set_learning_rate(replica.optimizer, turn.learning_rate)
-        weighted = weights_of(replica.task) is not None
-        gradients = _gradients(replica.parameters)
-        norms = self._apply(replica, Reduced(totals, gradients, num_samples, weighted))
-        self._readout.post(told(totals, *norms), num_samples)
+        self._step(share, measured=cut.measured)
         return num_samples
+
+    def _step(self, share: Share, *, measured: bool) -> None:
+        """Step with the summed gradient and post what became of it."""
+        replica, totals = self._replica, self._totals
+        before = self._measurement.before_step(share) if measured else None
+        reduced = Reduced(
+            totals,
+            completed(replica.parameters),
+            share.num_samples,
+            weighted=weights_of(replica.task) is not None,
+            preconditioner=before.preconditioner if before else None,
+        )
+        norms = self._apply(replica, reduced)
+        rows: Rows = {"gradient": norms.tensors}
+        if before:
+            rows = self._measurement.rows(norms, before)
+        self._readout.post(told(totals, norms.whole, rows), About(share.num_samples, tuple(rows)))
 
     def _cut(self, num_samples: int, settings: Settings, num_computing: int) -> Shares:
         return cut_update(
@@ -190,19 +206,6 @@ class Updater:
         options, num_train = self._replica.options, len(self._replica.train)
         return plan(shares, options.bn_group, positions, num_train)
 
-    def _accumulate(self, share: Share, cut: Plan, before_last: Callable[[], None]) -> None:
-        replica, totals = self._replica, self._totals
-        if not cut.measured or not share.passes:
-            accumulate(replica, share, totals, before_last)
-            return
-        if self._units is None:
-            self._units = Units(replica.parameters, totals)
-        if cut.probe is None:
-            accumulate(replica, share, totals, before_last, self._units)
-            return
-        found = probe(replica, share, cut.probe)
-        accumulate_beside(found, replica, share, totals, before_last, self._units)
-
     def _reducer_for(self, world_size: int) -> GradientReducer | None:
         """Return the reducer, which a group of one does without: no buffer, no copy, no hook."""
         if world_size == 1:
@@ -216,16 +219,6 @@ class Updater:
         if self._reducer is not None:
             self._reducer.close()
             self._reducer = None
-
-
-def _gradients(parameters: list[nn.Parameter]) -> list[Tensor]:
-    """Return every parameter's gradient; one that the loss does not depend on is zero."""
-    gradients = []
-    for parameter in parameters:
-        if parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
-        gradients.append(dense(parameter.grad))
-    return gradients
 
 
 def _widest_dtype(parameters: list[nn.Parameter]) -> torch.dtype:

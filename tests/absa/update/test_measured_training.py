@@ -1,5 +1,8 @@
 """Training is the same, bit for bit, whether or not it is measured."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 from engine import (
@@ -147,6 +150,8 @@ def test_what_measuring_needed_is_freed():
     replica = make_replica(Classify(Points(27)))
     updater = Updater(replica)
     updater.update(SingleProcess(), Settings(6, 2), Turn(0, 0.1, Flags(), measure=True))
-    assert updater._units is not None
+    kept = weakref.ref(updater._measurement._units)
+    assert kept() is not None
     updater.close()
-    assert updater._units is None
+    gc.collect()
+    assert kept() is None
