@@ -64,7 +64,7 @@ def accumulate_beside(
     update that is cut. The update itself contributes W |g|^2 and B / W as a unit.
 
     Args:
-        found: The probe.
+        found: The probe; its gradients are overwritten.
         replica: As for `accumulate`, and so are the next three.
         share: Its only pass.
         totals: What they add.

@@ -1,5 +1,6 @@
 """One update on one rank: accumulate, reduce, apply."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -159,11 +160,7 @@ class Updater:
         reducer = self._reducer_for(collective.world_size)
         totals.begin(turn.flags)
         share = Share(passes, epoch, start, num_samples)
-        before_last = lambda: reducer.arm(collective) if reducer else None  # noqa: E731
-        if cut.measured:
-            self._measurement.accumulate(share, cut.probe, before_last)
-        else:
-            accumulate(replica, share, totals, before_last)
+        self._accumulate(share, cut, lambda: reducer.arm(collective) if reducer else None)
         replica.statistics.pack(totals.statistics)
         if reducer:
             reducer.finish(collective, totals.all)
@@ -171,6 +168,12 @@ class Updater:
         set_learning_rate(replica.optimizer, turn.learning_rate)
         self._step(share, measured=cut.measured)
         return num_samples
+
+    def _accumulate(self, share: Share, cut: Plan, before_last: Callable[[], None]) -> None:
+        if cut.measured:
+            self._measurement.accumulate(share, cut.probe, before_last)
+        else:
+            accumulate(self._replica, share, self._totals, before_last)
 
     def _step(self, share: Share, *, measured: bool) -> None:
         """Step with the summed gradient and post what became of it."""
