@@ -20,6 +20,9 @@ class Rules:
         checkpoint_s: Seconds between checkpoints, or None.
         keep_best: Save whenever an evaluation is the best so far.
         max_skipped: Skipped updates in a row that end the run.
+        noise_updates: Updates between those whose units are looked at for the gradient noise,
+            skipped ones included; None: never.
+        probe_updates: The same where that costs another update, because an update cannot be cut.
     """
 
     learning_rate: LearningRate
@@ -31,6 +34,8 @@ class Rules:
     checkpoint_s: float | None
     keep_best: bool
     max_skipped: int
+    noise_updates: int | None = None
+    probe_updates: int | None = None
 
 
 def rate(metrics: dict[str, float]) -> float | None:

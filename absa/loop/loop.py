@@ -162,7 +162,7 @@ def _update(training: Training) -> None:
     progress, settings = training.progress, training.settings
     learning_rate = training.rules.learning_rate.at(progress.samples, settings.global_batch)
     flags = wanted(training)
-    turn = Turn(progress.samples, learning_rate, flags)
+    turn = Turn(progress.samples, learning_rate, flags, _is_measured(training))
     consumed = training.updater.update(training.outside.collective, settings, turn)
     training.progress = replace(
         progress, samples=progress.samples + consumed, updates=progress.updates + 1
@@ -175,6 +175,20 @@ def _update(training: Training) -> None:
         take_in(training, result)
     if training.standing.asked:
         training.stand(doing=training.standing.asked, asked=Flags())
+
+
+def _is_measured(training: Training) -> bool:
+    """Return whether the coming update shows the gradient noise; the same on every rank."""
+    rules, number = training.rules, training.progress.updates + training.progress.skipped
+    noise, probe = (
+        every is not None and number % every == 0
+        for every in (rules.noise_updates, rules.probe_updates)
+    )
+    if noise == probe:
+        return noise
+    num_computing = training.outside.collective.num_computing
+    method = training.updater.measuring(training.settings, num_computing)
+    return probe if method == "probe" else noise
 
 
 def _boundary(training: Training) -> Flags:

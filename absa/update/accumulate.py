@@ -1,6 +1,8 @@
 """Forward and backward over one rank's share of an update."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,48 +16,77 @@ from absa.update.replica import Replica, to_device, weights_of
 from absa.update.scalars import Totals
 
 
+@dataclass(frozen=True)
+class Share:
+    """What one rank takes of an update.
+
+    Args:
+        passes: In order; may be empty.
+        epoch: In which the update lies.
+        start: Position of the update's first sample in the epoch.
+        num_samples: Samples of the whole update, over all ranks.
+    """
+
+    passes: Sequence[Pass]
+    epoch: int
+    start: int
+    num_samples: int
+
+
+class Watch(Protocol):
+    """Looks at the gradients between passes; nothing that it does may change them."""
+
+    def before_pass(self) -> None:
+        """The gradients do not have the coming pass in them yet."""
+        ...
+
+    def after_pass(self, share: Share, each: Pass, weight: Tensor | float) -> None:
+        """The gradient of this pass, whose samples weigh so much together, is added."""
+        ...
+
+
 def accumulate(
     replica: Replica,
-    passes: Sequence[Pass],
-    start: tuple[int, int],
-    num_samples: int,
+    share: Share,
     totals: Totals,
     before_last: Callable[[], None],
+    watch: Watch | None = None,
 ) -> None:
     """Add up the gradient of the share's (weighted) loss sum / ``num_samples`` in ``.grad``.
 
     Args:
         replica: The rank's model and data.
-        passes: The share, in order; may be empty.
-        start: Epoch, and position in it, of the update's first sample.
-        num_samples: Samples of the whole update, over all ranks.
+        share: The rank's part of the update.
         totals: The sums of weighted losses and of weights over the share are added to it.
         before_last: Called before the last pass, whose backward completes each gradient.
+        watch: Told of every pass.
 
     Raises:
         TaskError: The task's losses or weights are not one number per sample.
     """
-    for number, share in enumerate(passes, start=1):
-        if number == len(passes):
+    for number, each in enumerate(share.passes, start=1):
+        if watch:
+            watch.before_pass()
+        if number == len(share.passes):
             before_last()
-        _backward(replica, share, start, num_samples, totals)
+        loss, weight = backward(replica, share, each)
+        totals.loss.add_(loss)
+        totals.weight.add_(weight)
+        if watch:
+            watch.after_pass(share, each, weight)
 
 
-def _backward(
-    replica: Replica, share: Pass, start: tuple[int, int], num_samples: int, totals: Totals
-) -> None:
-    batch = _fetch(replica, share, start[0], start[1] + share.start)
-    losses = _losses(replica, batch, share.size)
+def backward(replica: Replica, share: Share, each: Pass) -> tuple[Tensor, Tensor | float]:
+    """Add the gradient of one pass; return the sums of its weighted losses and of its weights."""
+    batch = _fetch(replica, each, share.epoch, share.start + each.start)
+    losses = _losses(replica, batch, each.size)
     weights_function = weights_of(replica.task)
     if weights_function is None:
-        losses.backward(torch.full_like(losses, 1 / num_samples))
-        totals.loss.add_(losses.detach().sum())
-        totals.weight.add_(share.size)
-        return
-    weights = checked_weights(weights_function(batch), share.size).to(losses.dtype)
-    losses.backward(weights / num_samples)
-    totals.loss.add_(torch.dot(losses.detach(), weights))
-    totals.weight.add_(weights.sum())
+        losses.backward(torch.full_like(losses, 1 / share.num_samples))
+        return losses.detach().sum(), each.size
+    weights = checked_weights(weights_function(batch), each.size).to(losses.dtype)
+    losses.backward(weights / share.num_samples)
+    return torch.dot(losses.detach(), weights), weights.sum()
 
 
 def _losses(replica: Replica, batch: Batch, num_samples: int) -> Float[Tensor, " samples"]:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -9,6 +10,7 @@ from torch import Tensor
 from torch.optim import SGD, Optimizer
 
 from absa.optim.lars import LARS
+from absa.update.gradients import tensor_norms
 from absa.update.replica import Replica
 from absa.update.scalars import Totals
 
@@ -23,41 +25,52 @@ class Reduced:
         num_samples: Samples of the update.
         weighted: Whether samples weigh differently, so that the gradient must still be multiplied
             by num_samples / sum of weights.
+        preconditioner: What to multiply a gradient with, element by element, to know its norm then;
+            None: that is not asked.
     """
 
     totals: Totals
     gradients: list[Tensor]
     num_samples: int
     weighted: bool
+    preconditioner: list[Tensor] | None = None
 
 
-def apply_judged(replica: Replica, reduced: Reduced) -> Float[Tensor, ""]:
+class GradientNorms(NamedTuple):
+    """Norms of a gradient before clipping.
+
+    Args:
+        whole: Not finite if anything of the update is not, so that the update was skipped.
+        tensors: Of each parameter's, in their order.
+        preconditioned: The same for the preconditioned gradient, or None.
+    """
+
+    whole: Float[Tensor, ""]
+    tensors: Float[Tensor, " tensors"]
+    preconditioned: Float[Tensor, " tensors"] | None
+
+
+def apply_judged(replica: Replica, reduced: Reduced) -> GradientNorms:
     """Clip, step the optimizer and commit batch-norm statistics, all only if all is finite.
 
     The host waits for the gradient's norm, which costs nothing where the host computes it.
-
-    Returns:
-        The gradient's norm before clipping; not finite if the update was skipped.
     """
-    norm = _norm(reduced)
-    if math.isfinite(norm.item()):
-        _clip(replica, reduced.gradients, norm)
+    norms = _norms(reduced)
+    if math.isfinite(norms.whole.item()):
+        _clip(replica, reduced.gradients, norms.whole)
         replica.optimizer.step()
         replica.statistics.commit(reduced.totals.statistics)
-    return norm
+    return norms
 
 
-def apply_unseen(replica: Replica, reduced: Reduced) -> Float[Tensor, ""]:
+def apply_unseen(replica: Replica, reduced: Reduced) -> GradientNorms:
     """Do the same without waiting for the device: the optimizer's kernels look at the verdict.
 
     The optimizer must be one that `can_skip_unseen` and has been prepared by `prepare_unseen`.
-
-    Returns:
-        The gradient's norm before clipping; not finite if the update was skipped.
     """
-    norm = _norm(reduced)
-    finite = norm.isfinite()
-    _clip(replica, reduced.gradients, norm)
+    norms = _norms(reduced)
+    finite = norms.whole.isfinite()
+    _clip(replica, reduced.gradients, norms.whole)
     optimizer = replica.optimizer
     optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
     try:
@@ -65,7 +78,7 @@ def apply_unseen(replica: Replica, reduced: Reduced) -> Float[Tensor, ""]:
     finally:
         del optimizer.found_inf  # type: ignore[attr-defined]
     replica.statistics.commit(torch.where(finite, reduced.totals.statistics, 0.0))
-    return norm
+    return norms
 
 
 def can_skip_unseen(optimizer: Optimizer) -> bool:
@@ -94,15 +107,18 @@ def prepare_unseen(optimizer: Optimizer) -> None:
                 state["momentum_buffer"] = torch.zeros_like(parameter)
 
 
-def _norm(reduced: Reduced) -> Float[Tensor, ""]:
-    """Bring the gradient to its final scale; return its norm, not finite if anything is not."""
-    totals = reduced.totals
+def _norms(reduced: Reduced) -> GradientNorms:
+    """Bring the gradient to its final scale and return its norms."""
+    totals, gradients = reduced.totals, reduced.gradients
     if reduced.weighted:
-        torch._foreach_mul_(reduced.gradients, reduced.num_samples / totals.weight)
-    norms = torch._foreach_norm(reduced.gradients, 2, dtype=totals.all.dtype)
-    norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+        torch._foreach_mul_(gradients, reduced.num_samples / totals.weight)
+    tensors = tensor_norms(gradients, totals.all.dtype)
     # A loss or statistic that is not finite can have a finite gradient: let it show in the norm.
-    return norm + totals.verdict()
+    whole = torch.linalg.vector_norm(tensors) + totals.verdict()
+    if reduced.preconditioner is None:
+        return GradientNorms(whole, tensors, None)
+    products = list(torch._foreach_mul(gradients, reduced.preconditioner))
+    return GradientNorms(whole, tensors, tensor_norms(products, totals.all.dtype))
 
 
 def _clip(replica: Replica, gradients: list[Tensor], norm: Float[Tensor, ""]) -> None:

@@ -1,4 +1,4 @@
-"""Bring an update's scalars to the host without making a GPU wait."""
+"""Bring what is told of an update to the host without making a GPU wait."""
 
 from collections import deque
 from collections.abc import Callable
@@ -7,6 +7,8 @@ from typing import Protocol
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from absa.update.telling import About
 
 
 class Copying(Protocol):
@@ -48,7 +50,7 @@ class FromCuda:
 
 
 class Readout:
-    """A queue of scalars between the device and the host.
+    """A queue of values between the device and the host.
 
     Reading at once would make the host wait for the device at every update, so results are taken
     ``lag`` updates late: at the same update on every rank, whether or not they have arrived before.
@@ -60,20 +62,20 @@ class Readout:
 
     def __init__(self, lag: int, send: Send = OnHost) -> None:
         self._lag, self._send = lag, send
-        self._queue: deque[tuple[Copying, int]] = deque()
+        self._queue: deque[tuple[Copying, About]] = deque()
 
-    def post(self, values: Float[Tensor, " n"], num_samples: int) -> None:
+    def post(self, values: Float[Tensor, " n"], about: About) -> None:
         """Start to bring ``values`` over."""
-        self._queue.append((self._send(values), num_samples))
+        self._queue.append((self._send(values), about))
 
-    def take(self) -> list[tuple[list[float], int]]:
-        """Return what is due, oldest first, each with its number of samples."""
+    def take(self) -> list[tuple[list[float], About]]:
+        """Return what is due, oldest first, each with what was known of it."""
         return [self._pop() for _ in range(len(self._queue) - self._lag)]
 
-    def flush(self) -> list[tuple[list[float], int]]:
+    def flush(self) -> list[tuple[list[float], About]]:
         """Wait for everything that is still on its way."""
         return [self._pop() for _ in range(len(self._queue))]
 
-    def _pop(self) -> tuple[list[float], int]:
-        oldest, num_samples = self._queue.popleft()
-        return oldest.wait(), num_samples
+    def _pop(self) -> tuple[list[float], About]:
+        oldest, about = self._queue.popleft()
+        return oldest.wait(), about

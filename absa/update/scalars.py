@@ -7,9 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from absa.noise_scale.sample import Norms, NormSample
+
 LOSS, WEIGHT, COMMAND, CHECKPOINT, TIME_UP, REGROUP = range(6)
 NUM_SCALARS = 6
-"""Batch-norm statistics follow these in the buffer."""
 
 
 @dataclass(frozen=True)
@@ -54,23 +55,37 @@ class Totals:
     """What is summed over passes and ranks beside the gradients, in one tensor.
 
     Args:
+        shape: Of the sums over units: a row over the model's tensors, and another one where the
+            optimizer multiplies gradients element by element.
         num_statistics: Floats that batch-norm's statistics take.
         dtype: The widest of the parameters, at least float32.
         device: Of the parameters.
     """
 
-    def __init__(self, num_statistics: int, dtype: torch.dtype, device: torch.device) -> None:
-        self.all: Float[Tensor, " n"] = torch.zeros(
-            NUM_SCALARS + num_statistics, dtype=dtype, device=device
-        )
+    units: Float[Tensor, "rows tensors"]
+    """Sum over units of |s_u|^2 / W_u, as in `NormSample`, and in a second row with s_u
+    preconditioned; zero where nobody looks at units."""
+    samples_per_weight: Float[Tensor, ""]
+    """Sum over units of b_u / W_u."""
+
+    def __init__(
+        self, shape: tuple[int, int], num_statistics: int, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        sizes = [shape[0] * shape[1], 1 + NUM_SCALARS, num_statistics]
+        self.all: Float[Tensor, " n"] = torch.zeros(sum(sizes), dtype=dtype, device=device)
         # Views are made once: each costs as much as an operation on it.
-        self.scalars, self.statistics = self.all.split([NUM_SCALARS, num_statistics])
+        units, self.numbers, self.statistics = self.all.split(sizes)
+        self.units = units.view(shape)
+        self.samples_per_weight, self.scalars = self.numbers[0], self.numbers[1:]
         self.loss, self.weight = self.scalars[LOSS], self.scalars[WEIGHT]
-        self._zeros = torch.zeros_like(self.all)
+        self._begun = self.all[: sizes[0] + sizes[1]]
+        # Not the units: whether an update is applied must not depend on its being measured.
+        self._judged = self.all[sizes[0] + 1 :]
+        self._zeros = torch.zeros_like(self._judged)
 
     def begin(self, flags: Flags) -> None:
         """Start an update at zero; only ``flags`` are up."""
-        self.scalars.zero_()
+        self._begun.zero_()
         if flags:
             # One by one: a tensor made from a list would have to travel to the device.
             for place, raised in (
@@ -82,8 +97,8 @@ class Totals:
                 self.scalars[place].fill_(float(raised))
 
     def verdict(self) -> Float[Tensor, ""]:
-        """Return 0 if every number is finite, else NaN; without waiting for the device."""
-        return torch.dot(self.all, self._zeros)
+        """Return 0 if every scalar and statistic is finite, else NaN; the device is not awaited."""
+        return torch.dot(self._judged, self._zeros)
 
 
 @dataclass(frozen=True)
@@ -98,6 +113,9 @@ class UpdateResult:
         applied: False if the update was skipped: weights, momentum and batch-norm's running
             statistics stayed as they were.
         flags: What the ranks asked for.
+        norms: What it tells of the gradient noise; None if it was skipped.
+        weights: Squared norms of the weights before it, in a measured update of an optimizer that
+            takes trust ratios; else None.
     """
 
     num_samples: int
@@ -106,6 +124,8 @@ class UpdateResult:
     gradient_norm: float
     applied: bool
     flags: Flags
+    norms: NormSample | None = None
+    weights: Norms | None = None
 
     @property
     def reason(self) -> str:
@@ -115,16 +135,3 @@ class UpdateResult:
         if not math.isfinite(self.loss):
             return "the loss is not finite"
         return "the gradient or a batch-norm statistic is not finite"
-
-
-def result(values: list[float], num_samples: int) -> UpdateResult:
-    """Return what the scalars of an update, followed by the gradient's norm, say."""
-    loss_sum, weight, command, checkpoint, time_up, regroup, norm = values
-    return UpdateResult(
-        num_samples=num_samples,
-        weight=weight,
-        loss=loss_sum / weight if weight else math.nan,
-        gradient_norm=norm,
-        applied=math.isfinite(norm),
-        flags=Flags(command > 0, checkpoint > 0, time_up > 0, regroup > 0),
-    )

@@ -1,16 +1,17 @@
 """One update on one rank: accumulate, reduce, apply."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from absa.collective import Collective
 from absa.errors import TaskError
 from absa.optim.build import set_learning_rate
 from absa.order import next_range
 from absa.settings import Settings
-from absa.update.accumulate import accumulate
+from absa.update.accumulate import Share, accumulate
 from absa.update.apply import (
     Reduced,
     apply_judged,
@@ -19,10 +20,16 @@ from absa.update.apply import (
     prepare_unseen,
 )
 from absa.update.cut import cut_update
+from absa.update.gradients import completed
+from absa.update.measured import Measurement
+from absa.update.measuring import Method, Plan, Shares, method, plan
+from absa.update.precondition import is_elementwise
 from absa.update.readout import FromCuda, OnHost, Readout
-from absa.update.reducer import GradientReducer, dense
+from absa.update.reducer import GradientReducer
 from absa.update.replica import Replica, weights_of
-from absa.update.scalars import Flags, Totals, UpdateResult, result
+from absa.update.scalars import Flags, Totals, UpdateResult
+from absa.update.telling import About, Rows, result, told
+from absa.update.traceless import traceless
 
 
 @dataclass(frozen=True)
@@ -33,11 +40,13 @@ class Turn:
         samples: Samples consumed before it.
         learning_rate: Its learning rate.
         flags: What this rank wants all ranks to do after it.
+        measure: Whether to look at the gradients of the update's units; the same on every rank.
     """
 
     samples: int
     learning_rate: float
     flags: Flags
+    measure: bool = False
 
 
 class Updater:
@@ -56,7 +65,9 @@ class Updater:
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
         dtype = _widest_dtype(replica.parameters)
-        self._totals = Totals(replica.statistics.size, dtype, replica.device)
+        shape = (1 + is_elementwise(replica.optimizer), len(replica.parameters))
+        self._totals = Totals(shape, replica.statistics.size, dtype, replica.device)
+        self._measurement = Measurement(replica, self._totals)
         self._reducer: GradientReducer | None = None
         on_cuda = replica.device.type == "cuda"
         verdict = replica.options.verdict
@@ -101,91 +112,116 @@ class Updater:
         """
         replica = self._replica
         num_samples = min(settings.global_batch, len(replica.train))
-        shares = cut_update(
-            num_samples,
-            bn_group=replica.options.bn_group,
-            micro_batch=settings.micro_batch,
-            world_size=world_size,
-        )
-        buffers = [(buffer, buffer.clone()) for buffer in replica.model.buffers()]
+        shares = self._cut(num_samples, settings, world_size)
         self._totals.begin(Flags())
-        try:
-            accumulate(
-                replica, shares[0], (0, 0), num_samples, self._totals, before_last=lambda: None
-            )
-        finally:
-            replica.statistics.discard()
-            for parameter in replica.parameters:
-                parameter.grad = None
-            for buffer, before in buffers:  # a model of the user's may change its own
-                buffer.copy_(before)
+        with traceless(replica):
+            share = Share(shares[0], 0, 0, num_samples)
+            accumulate(replica, share, self._totals, before_last=lambda: None)
         self._reducer_for(world_size)
+
+    def measuring(self, settings: Settings, num_computing: int) -> Method | None:
+        """Return how a measured update sees the gradients of its units, so that one knows the cost.
+
+        Args:
+            settings: As for the update.
+            num_computing: Ranks that take a share of it.
+
+        Returns:
+            "units" costs next to nothing, "halves" that a pass goes through in two, "probe" another
+            update. None: the data are too few to measure with.
+        """
+        num_train = len(self._replica.train)
+        num_samples = min(settings.global_batch, num_train)
+        shares = self._cut(num_samples, settings, num_computing)
+        found = plan(shares, self._replica.options.bn_group, (0, num_samples), num_train)
+        return method(shares, self._replica.options.bn_group) if found.measured else None
 
     def results(self) -> list[UpdateResult]:
         """Return the results that are due since the last call."""
-        return [result(values, n) for values, n in self._readout.take()]
+        return [result(*told) for told in self._readout.take()]
 
     def flush(self) -> list[UpdateResult]:
         """Wait for the results that are still on the device and return them."""
-        return [result(values, n) for values, n in self._readout.flush()]
+        return [result(*told) for told in self._readout.flush()]
 
     def close(self) -> None:
-        """Take the hooks off the parameters."""
-        if self._reducer is not None:
-            self._reducer.close()
-            self._reducer = None
+        """Take the hooks off the parameters and free what measuring needed."""
+        self._measurement.close()
+        self._drop_reducer()
 
     def _update(self, collective: Collective, settings: Settings, turn: Turn) -> int:
         replica, totals = self._replica, self._totals
         epoch, start, stop = next_range(turn.samples, settings.global_batch, len(replica.train))
         num_samples = stop - start
-        shares = cut_update(
-            num_samples,
-            bn_group=replica.options.bn_group,
-            micro_batch=settings.micro_batch,
-            world_size=collective.num_computing,
-        )
+        cut = self._plan((start, stop), settings, collective.num_computing, turn)
+        passes = cut.shares[collective.rank] if collective.rank < len(cut.shares) else ()
         for parameter in replica.parameters:
             parameter.grad = None
         reducer = self._reducer_for(collective.world_size)
         totals.begin(turn.flags)
-        accumulate(
-            replica,
-            shares[collective.rank] if collective.rank < len(shares) else (),
-            (epoch, start),
-            num_samples,
-            totals,
-            before_last=lambda: reducer.arm(collective) if reducer else None,
-        )
+        share = Share(passes, epoch, start, num_samples)
+        self._accumulate(share, cut, lambda: reducer.arm(collective) if reducer else None)
         replica.statistics.pack(totals.statistics)
         if reducer:
             reducer.finish(collective, totals.all)
         collective.ensure_current()  # a rank that joins has its optimizer's state only now
         set_learning_rate(replica.optimizer, turn.learning_rate)
-        weighted = weights_of(replica.task) is not None
-        gradients = _gradients(replica.parameters)
-        norm = self._apply(replica, Reduced(totals, gradients, num_samples, weighted))
-        self._readout.post(torch.cat((totals.scalars, norm.view(1))), num_samples)
+        self._step(share, measured=cut.measured)
         return num_samples
+
+    def _accumulate(self, share: Share, cut: Plan, before_last: Callable[[], None]) -> None:
+        if cut.measured:
+            self._measurement.accumulate(share, cut.probe, before_last)
+        else:
+            accumulate(self._replica, share, self._totals, before_last)
+
+    def _step(self, share: Share, *, measured: bool) -> None:
+        """Step with the summed gradient and post what became of it."""
+        replica, totals = self._replica, self._totals
+        before = self._measurement.before_step(share) if measured else None
+        reduced = Reduced(
+            totals,
+            completed(replica.parameters),
+            share.num_samples,
+            weighted=weights_of(replica.task) is not None,
+            preconditioner=before.preconditioner if before else None,
+        )
+        norms = self._apply(replica, reduced)
+        rows: Rows = {"gradient": norms.tensors}
+        if before:
+            rows = self._measurement.rows(norms, before)
+        self._readout.post(told(totals, norms.whole, rows), About(share.num_samples, tuple(rows)))
+
+    def _cut(self, num_samples: int, settings: Settings, num_computing: int) -> Shares:
+        return cut_update(
+            num_samples,
+            bn_group=self._replica.options.bn_group,
+            micro_batch=settings.micro_batch,
+            world_size=num_computing,
+        )
+
+    def _plan(
+        self, positions: tuple[int, int], settings: Settings, num_computing: int, turn: Turn
+    ) -> Plan:
+        shares = self._cut(positions[1] - positions[0], settings, num_computing)
+        if not turn.measure:
+            return Plan(shares, None, measured=False)
+        options, num_train = self._replica.options, len(self._replica.train)
+        return plan(shares, options.bn_group, positions, num_train)
 
     def _reducer_for(self, world_size: int) -> GradientReducer | None:
         """Return the reducer, which a group of one does without: no buffer, no copy, no hook."""
         if world_size == 1:
-            self.close()
+            self._drop_reducer()
         elif self._reducer is None:
             totals = self._totals.all
             self._reducer = GradientReducer(self._replica.parameters, len(totals), totals.dtype)
         return self._reducer
 
-
-def _gradients(parameters: list[nn.Parameter]) -> list[Tensor]:
-    """Return every parameter's gradient; one that the loss does not depend on is zero."""
-    gradients = []
-    for parameter in parameters:
-        if parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
-        gradients.append(dense(parameter.grad))
-    return gradients
+    def _drop_reducer(self) -> None:
+        if self._reducer is not None:
+            self._reducer.close()
+            self._reducer = None
 
 
 def _widest_dtype(parameters: list[nn.Parameter]) -> torch.dtype:

@@ -18,6 +18,8 @@ PLAN = rules(
     evaluate_samples=9,
     checkpoint_samples=20,
     observe_updates=2,
+    noise_updates=2,
+    probe_updates=3,
     keep_best=True,
     stop=StopConfig(updates=6),
 )

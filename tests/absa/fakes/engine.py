@@ -162,11 +162,14 @@ def run_updates(
     settings: Sequence[Settings],
     collective: Collective | None = None,
     lr: float = 0.1,
+    *,
+    measure: bool = False,
 ) -> Trained:
     """Make one update with each of ``settings``."""
     updater, samples, results = Updater(replica), 0, []
     for each in settings:
-        samples += updater.update(collective or SingleProcess(), each, Turn(samples, lr, Flags()))
+        turn = Turn(samples, lr, Flags(), measure)
+        samples += updater.update(collective or SingleProcess(), each, turn)
         results += updater.results()
     results += updater.flush()
     updater.close()

@@ -162,29 +162,37 @@ class NoSynchronisation(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+# Not measured; by units; by a probe.
+MEASURED = [(False, 2), (True, 2), (True, 4)]
+
+
+@pytest.mark.parametrize(("measure", "bn_group"), MEASURED)
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize("kind", [Classify, Weighed])
-def test_on_the_device_an_update_never_waits(kind, optimizer):
+def test_on_the_device_an_update_never_waits(kind, optimizer, measure, bn_group):
     task = kind(OnDevice(LENGTH), normed_network)
-    options = {"bn_group": 2, "verdict": "device", "clip_norm": 0.1}
+    options = {"bn_group": bn_group, "verdict": "device", "clip_norm": 0.1}
     updater = Updater(make_replica(task, optimizer, **options))
-    flags = Flags(command=True, checkpoint=True, time_up=True)
-    updater.update(SingleProcess(), STEPS[0], Turn(0, 0.1, flags))
+    flags, step = Flags(command=True, checkpoint=True, time_up=True), Settings(4, bn_group)
+    updater.update(SingleProcess(), step, Turn(0, 0.1, flags, measure))
     with NoSynchronisation():
-        updater.update(SingleProcess(), STEPS[0], Turn(4, 0.1, flags))
-    assert [r.flags for r in updater.flush()] == [flags, flags]
+        updater.update(SingleProcess(), step, Turn(4, 0.1, flags, measure))
+    results = updater.flush()
+    assert [r.flags for r in results] == [flags, flags]
+    assert (results[1].norms.units is not None) == measure
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize(("measure", "bn_group"), MEASURED)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_on_a_gpu_an_update_never_waits(optimizer):
+def test_on_a_gpu_an_update_never_waits(optimizer, measure, bn_group):
     task = Classify(Points(LENGTH), normed_network)
-    replica = make_replica(task, optimizer, bn_group=2, clip_norm=0.1, device="cuda")
-    updater = Updater(replica)
-    updater.update(SingleProcess(), STEPS[0], Turn(0, 0.1, Flags()))
+    replica = make_replica(task, optimizer, bn_group=bn_group, clip_norm=0.1, device="cuda")
+    updater, step = Updater(replica), Settings(4, bn_group)
+    updater.update(SingleProcess(), step, Turn(0, 0.1, Flags(), measure))
     torch.cuda.set_sync_debug_mode("error")
     try:
-        updater.update(SingleProcess(), STEPS[0], Turn(4, 0.1, Flags(command=True)))
+        updater.update(SingleProcess(), step, Turn(4, 0.1, Flags(command=True), measure))
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert [r.applied for r in updater.flush()] == [True, True]

@@ -1,0 +1,76 @@
+"""Which updates of a loop show the gradient noise."""
+
+import pytest
+from engine import Classify, Points, normed_network, same_bits
+from outside import Run, rules
+
+from absa.loop import loop as loop_module
+from absa.settings import Settings
+from absa.stop import StopConfig
+
+STOP = StopConfig(updates=8)
+
+
+class Gathered(Classify):
+    """Counts its passes."""
+
+    passes = 0
+
+    def losses(self, model, batch):
+        self.passes += 1
+        return super().losses(model, batch)
+
+
+def train(monkeypatch, bn_group, settings=None, verdict="host", **changes):
+    """Train; return the run and which of its updates told of their units."""
+    samples = []
+
+    def take_in(training, result):
+        samples.append(result.norms)
+        kept(training, result)
+
+    kept = loop_module.take_in
+    with monkeypatch.context() as patch:
+        patch.setattr(loop_module, "take_in", take_in)
+        run = Run(
+            Gathered(Points(64), normed_network),
+            rules(stop=STOP, **changes),
+            settings or Settings(4, 4),
+            options={"bn_group": bn_group, "verdict": verdict},
+        ).train()
+    return run, [sample.units is not None for sample in samples]
+
+
+@pytest.mark.parametrize(
+    ("noise", "probe", "expected"),
+    [
+        (None, None, [False] * 8),
+        (3, None, [True, False, False] * 3),
+        (3, 2, [True, False, False] * 3),
+        (1, 5, [True] * 9),
+    ],
+)
+@pytest.mark.parametrize("verdict", ["host", "device"])
+def test_units_are_seen_at_every_so_many_updates(noise, probe, expected, verdict, monkeypatch):
+    _, found = train(monkeypatch, 2, verdict=verdict, noise_updates=noise, probe_updates=probe)
+    # On the device the last result is drained elsewhere.
+    assert found == expected[: 8 if verdict == "host" else 7]
+
+
+@pytest.mark.parametrize(
+    ("noise", "probe", "num_probes"), [(1, None, 0), (1, 4, 2), (None, 3, 3), (2, 2, 4)]
+)
+def test_probes_have_an_interval_of_their_own(noise, probe, num_probes, monkeypatch):
+    run, found = train(monkeypatch, 4, noise_updates=noise, probe_updates=probe)
+    assert sum(found) == num_probes
+    assert run.task.passes == 8 + num_probes
+
+
+def test_a_measured_run_is_the_same_run(monkeypatch):
+    ends = []
+    for changes in ({}, {"noise_updates": 2, "probe_updates": 2}):
+        run, _ = train(monkeypatch, 4, **changes)
+        ends.append(run)
+    a, b = (dict(run.replica.model.state_dict()) for run in ends)
+    same_bits(a, b)
+    assert ends[0].outcome.state.progress.samples == ends[1].outcome.state.progress.samples
