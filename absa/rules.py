@@ -23,6 +23,8 @@ class Rules:
         noise_updates: Updates between those whose units are looked at for the gradient noise,
             skipped ones included; None: never.
         probe_updates: The same where that costs another update, because an update cannot be cut.
+        curvature_samples: Samples between measurements of curvature, or None.
+        curvature_share: Most of the training time that these may take, in (0, 1].
     """
 
     learning_rate: LearningRate
@@ -36,6 +38,8 @@ class Rules:
     max_skipped: int
     noise_updates: int | None = None
     probe_updates: int | None = None
+    curvature_samples: int | None = None
+    curvature_share: float = 1.0
 
 
 def rate(metrics: dict[str, float]) -> float | None:

@@ -1,7 +1,7 @@
 """The state tree of a run: gathered for a checkpoint, restored from one, bit for bit."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import TypeVar
 
 import torch
@@ -16,6 +16,7 @@ from absa.optim.checkpoint import (
 )
 from absa.progress import Progress
 from absa.settings import Settings
+from absa.signal_state import SignalState, as_values, from_values
 from absa.state import Json, StateTree
 from absa.update.replica import Replica
 
@@ -28,6 +29,7 @@ class RunState:
 
     progress: Progress
     settings: Settings
+    signals: SignalState = field(default_factory=SignalState)
 
 
 def gather(replica: Replica, state: RunState) -> StateTree:
@@ -35,10 +37,12 @@ def gather(replica: Replica, state: RunState) -> StateTree:
     moments, scalars = optimizer_state(replica.optimizer, replica.model)
     tensors = {f"model/{name}": t for name, t in replica.model.state_dict().items()}
     tensors |= {f"optimizer/{name}": t for name, t in moments.items()}
+    tensors |= {f"signals/{name}": t for name, t in replica.signals.items()}
     values = {
         "optimizer": scalars,
         "progress": asdict(state.progress),
         "settings": asdict(state.settings),
+        "signals": as_values(state.signals),
     }
     return StateTree(tensors, values)
 
@@ -55,7 +59,7 @@ def restore(replica: Replica, tree: StateTree) -> RunState:
     scalars = tree.values.get("optimizer", {})
     moments = _under("optimizer/", tree.tensors)
     load_optimizer_state(replica.optimizer, replica.model, moments, scalars)
-    return beside(tree.values)
+    return _with_signals(replica, tree)
 
 
 def make_room(
@@ -78,7 +82,8 @@ def make_room(
     scalars = values.get("optimizer", {})
     moments = optimizer_room(replica.optimizer, replica.model, _under("optimizer/", forms), scalars)
     room = {f"model/{name}": tensor for name, tensor in live.items()}
-    return room | {f"optimizer/{name}": tensor for name, tensor in moments.items()}
+    room |= {f"optimizer/{name}": tensor for name, tensor in moments.items()}
+    return room | {f"signals/{name}": tensor for name, tensor in replica.signals.items()}
 
 
 def adopt(replica: Replica, tree: StateTree) -> RunState:
@@ -100,17 +105,32 @@ def adopt(replica: Replica, tree: StateTree) -> RunState:
     scalars = tree.values.get("optimizer", {})
     moments = _under("optimizer/", tree.tensors)
     adopt_optimizer_state(replica.optimizer, replica.model, moments, scalars)
-    return beside(tree.values)
+    return _with_signals(replica, tree)
 
 
 def beside(values: Mapping[str, Json]) -> RunState:
     """Return what the values of a tree say of what evolves beside the tensors of a replica."""
     try:
-        return RunState(Progress(**values["progress"]), Settings(**values["settings"]))
+        return RunState(
+            Progress(**values["progress"]),
+            Settings(**values["settings"]),
+            from_values(values["signals"]),
+        )
     except (TypeError, KeyError) as error:
         raise CheckpointError(
             f"the checkpoint was written by another version of absa: {error}; resume with that one"
         ) from error
+
+
+def _with_signals(replica: Replica, tree: StateTree) -> RunState:
+    """Return what evolves beside the tensors; signals that are measured otherwise begin anew."""
+    state, found = beside(tree.values), _under("signals/", tree.tensors)
+    if _forms(found) != _forms(replica.signals):
+        return replace(state, signals=SignalState())
+    for name, tensor in replica.signals.items():
+        if tensor.data_ptr() != found[name].data_ptr():
+            tensor.copy_(found[name])
+    return state
 
 
 def _under(prefix: str, parts: Mapping[str, T]) -> dict[str, T]:
@@ -120,8 +140,7 @@ def _under(prefix: str, parts: Mapping[str, T]) -> dict[str, T]:
 
 
 def _check_model(live: Mapping[str, torch.Tensor], forms: Mapping[str, HasForm]) -> None:
-    expected = {name: _form(tensor) for name, tensor in live.items()}
-    found = {name: _form(form) for name, form in forms.items()}
+    expected, found = _forms(live), _forms(forms)
     if expected != found:
         wrong = sorted(
             name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)
@@ -132,6 +151,10 @@ def _check_model(live: Mapping[str, torch.Tensor], forms: Mapping[str, HasForm])
             f"{_said(expected.get(wrong[0]))} in the job's model; "
             "resume with the job that wrote it"
         )
+
+
+def _forms(tensors: Mapping[str, HasForm]) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
+    return {name: _form(tensor) for name, tensor in tensors.items()}
 
 
 def _form(form: HasForm) -> tuple[torch.dtype, tuple[int, ...]]:

@@ -31,6 +31,7 @@ from absa.data.normalisation import Normalisation
 from absa.data.resident import keep_on_device
 from absa.events import Record
 from absa.host_memory import keep_freed_memory
+from absa.instruments import Instruments
 from absa.loop import Loop
 from absa.models import build_model
 from absa.models.config import ModelConfig
@@ -161,7 +162,7 @@ def our_loop(case: Case, collective: Collective, device: torch.device) -> Callab
     )
     settings = Settings(case.micro_batch * collective.world_size, case.micro_batch)
     outside = Outside(collective, Nowhere(), Nowhere())
-    loop = Loop(replica, source, (), rules, outside, RunState(Progress(), settings))
+    loop = Loop(replica, Instruments(source, ()), rules, outside, RunState(Progress(), settings))
 
     def block() -> None:
         for _ in range(case.block):

@@ -1,17 +1,23 @@
 """Build what a job describes: the task, the replica of one rank, and the rules of the loop."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
+from absa.curvature.build import build_probe, vectors_for
+from absa.curvature.probe import CurvatureProbe
+from absa.curvature.trial import why_not
 from absa.data.map_style import as_source
 from absa.data.resident import keep_on_device
 from absa.errors import ConfigError, TaskError
 from absa.events import Record
+from absa.instruments import Instruments, NoiseMeter
 from absa.models.conversion import convert_batch_norm
 from absa.models.ghost_batch_norm import batch_norms
 from absa.models.running_statistics import RunningStatistics
+from absa.noise_scale.average import NoiseWindow
+from absa.noise_scale.groups import layer_groups
 from absa.optim.build import build_optimizer
 from absa.order import SampleOrder
 from absa.progress import Progress
@@ -38,10 +44,16 @@ class Composed:
     """What one rank needs to enter the loop."""
 
     replica: Replica
-    evaluation: Source
-    metric_names: tuple[str, ...]
+    instruments: Instruments
     rules: Rules
     start: RunState
+
+    @property
+    def data(self) -> list[object]:
+        """What every worker must see alike: the sizes of the data sets, and the metrics."""
+        instruments = self.instruments
+        sizes = [len(self.replica.train), len(instruments.evaluation)]
+        return [*sizes, *instruments.metric_names, instruments.curvature is not None]
 
 
 def compose(job: Job, device: torch.device) -> Composed:
@@ -66,7 +78,18 @@ def compose(job: Job, device: torch.device) -> Composed:
     _check_target(job, metric_names)
     assert job.batch.bn_group is not None
     model = convert_batch_norm(model, job.batch.bn_group)
-    replica = Replica(
+    replica = _replica(job, task, model, train, device)
+    probe, missing = _probe(job, replica)
+    if probe is not None:
+        replica = replace(replica, signals=vectors_for(job.curvature, replica))
+    instruments = Instruments(evaluation, metric_names, probe, _noise(job, replica), missing)
+    return Composed(replica, instruments, rules, _start(job))
+
+
+def _replica(
+    job: Job, task: Task, model: torch.nn.Module, train: Source, device: torch.device
+) -> Replica:
+    return Replica(
         task=task,
         model=model,
         train=train,
@@ -81,7 +104,27 @@ def compose(job: Job, device: torch.device) -> Composed:
             clip_norm=job.clip_norm,
         ),
     )
-    return Composed(replica, evaluation, metric_names, rules, _start(job))
+
+
+def _probe(job: Job, replica: Replica) -> tuple[CurvatureProbe | None, tuple[str, ...]]:
+    """Return how the run measures its curvature; if that cannot be done, why not."""
+    with placed(job, "curvature.backend"):
+        probe = build_probe(job.curvature, job.seed, len(replica.train), replica.device)
+    reason = None if probe is None else why_not(probe, replica)
+    if reason is None:
+        return probe, ()
+    advice = "curvature.every_epochs: null turns it off"
+    return None, (f"the curvature of this model cannot be measured: {reason}; {advice}",)
+
+
+def _noise(job: Job, replica: Replica) -> NoiseMeter | None:
+    if job.noise_scale.every_updates is None:
+        return None
+    num_train = len(replica.train)
+    window = job.noise_scale.window(num_train, job.batch.initial)
+    names = [name for name, p in replica.model.named_parameters() if p.requires_grad]
+    groups = layer_groups(names)
+    return NoiseMeter(NoiseWindow(window, num_train, groups), job.noise_scale.confidence)
 
 
 def build_task(job: Job) -> Task:
@@ -114,7 +157,7 @@ def describe(composed: Composed, job: Job, world_size: int) -> Record:
         "model": type(replica.model).__name__ if job.task else job.model.name,
         "num_parameters": sum(p.numel() for p in replica.parameters),
         "num_train": len(replica.train),
-        "num_evaluation": len(composed.evaluation),
+        "num_evaluation": len(composed.instruments.evaluation),
         "workers": world_size,
         "device": str(replica.device),
         "threads": torch.get_num_threads(),
@@ -148,7 +191,6 @@ def _check_task(
 
 
 def _rules(job: Job, num_train: int) -> Rules:
-    every = job.checkpoint.every_epochs
     return Rules(
         learning_rate=learning_rate(
             job.optimizer.lr, job.schedule, num_train, total_samples(job.stop, num_train)
@@ -157,11 +199,19 @@ def _rules(job: Job, num_train: int) -> Rules:
         evaluate_samples=max(round(job.evaluate.every_epochs * num_train), 1),
         evaluate_batch=job.evaluate.batch,
         observe_updates=job.observe.every_updates,
-        checkpoint_samples=None if every is None else max(round(every * num_train), 1),
+        checkpoint_samples=_samples(job.checkpoint.every_epochs, num_train),
         checkpoint_s=job.checkpoint.every_s,
         keep_best=job.checkpoint.keep_best,
         max_skipped=job.max_skipped,
+        noise_updates=job.noise_scale.every_updates,
+        probe_updates=job.noise_scale.probe_every_updates,
+        curvature_samples=_samples(job.curvature.every_epochs, num_train),
+        curvature_share=job.curvature.max_share,
     )
+
+
+def _samples(epochs: float | None, num_train: int) -> int | None:
+    return None if epochs is None else max(round(epochs * num_train), 1)
 
 
 def _start(job: Job) -> RunState:

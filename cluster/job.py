@@ -17,8 +17,10 @@ from pydantic import (
 from absa.batch import BatchConfig
 from absa.checkpoint_config import CheckpointConfig
 from absa.config import Section
+from absa.curvature.config import CurvatureConfig
 from absa.data.config import DataConfig
 from absa.models.config import ModelConfig
+from absa.noise_scale.config import NoiseScaleConfig
 from absa.optim.config import OptimizerConfig
 from absa.run_folder import RUN_NAME
 from absa.schedules.config import ScheduleConfig
@@ -128,6 +130,8 @@ class Job(Section):
     """Non-finite updates in a row that end the run."""
     evaluate: EvaluateConfig = EvaluateConfig()
     observe: ObserveConfig = ObserveConfig()
+    curvature: CurvatureConfig = CurvatureConfig()
+    noise_scale: NoiseScaleConfig = NoiseScaleConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     workers: WorkersConfig = WorkersConfig()
     elastic: ElasticConfig = ElasticConfig()

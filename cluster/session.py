@@ -1,7 +1,7 @@
 """From a composed job to the end of its training, the same on one process and on many."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -63,7 +63,7 @@ def begin(
         state.progress.samples, old.global_batch, new.global_batch
     )
     rescale_momentum(composed.replica.optimizer, jump)
-    return Beginning(RunState(state.progress, new), checkpoint)
+    return Beginning(replace(state, settings=new), checkpoint)
 
 
 def _same_batch(job: Job, saved_with: Mapping[str, Any]) -> bool:
@@ -93,8 +93,7 @@ def train(
     about = describe(composed, job, outside.collective.world_size)
     loop = Loop(
         composed.replica,
-        composed.evaluation,
-        composed.metric_names,
+        composed.instruments,
         composed.rules,
         outside,
         beginning.state,
@@ -110,7 +109,7 @@ def _agree(composed: Composed, collective: Collective) -> None:
         DataError: This worker has other data than rank 0: the two would take other samples.
     """
     if collective.world_size > 1:
-        mine = len(composed.replica.train), len(composed.evaluation), composed.metric_names
+        mine = composed.data
         theirs = collective.broadcast_value(mine, source=0)
         if mine != theirs:
             raise DataError(

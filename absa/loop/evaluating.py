@@ -26,8 +26,8 @@ def evaluate_once(training: Training) -> None:
     metrics = evaluate(
         training.replica.task,
         training.replica.model,
-        training.evaluation,
-        training.metric_names,
+        training.instruments.evaluation,
+        training.instruments.metric_names,
         training.rules.evaluate_batch,
         training.outside.collective,
     )

@@ -23,6 +23,7 @@ def hand_over(training: Training) -> StateTree:
     is still on the device may say that the run has diverged, which is for all to find out.
     """
     training.logbook.hold()
+    training.on_its_way = False
     for result in training.updater.flush():
         count(training, result)
     tree, standing = training.tree(), training.standing
@@ -44,8 +45,10 @@ def join(training: Training, outside: Outside, state: RunState, values: Mapping[
     """Stand where the ranks of another group stand; the arguments are those of `Loop.join`."""
     before, mine = training.outside, training.standing
     training.updater.flush()  # results of a state that was given up are nobody's
+    training.on_its_way = False
     training.outside, training.started_s = outside, training.clock()
     training.settings, training.progress = state.settings, state.progress
+    training.signals = state.signals
     training.standing = theirs = _for_another_group(from_values(values["standing"]))
     # What is on its way already must not be asked for again.
     training.raised = theirs.asked

@@ -6,16 +6,19 @@ gradients of the update before (`Flags`), so the boundary itself costs no messag
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
 from absa.events import Record
+from absa.instruments import Instruments
 from absa.loop import handing
 from absa.loop.commands import receive
 from absa.loop.ending import Outcome, diverged, end_reason, finish
 from absa.loop.evaluating import evaluate_once
 from absa.loop.flags import wanted
+from absa.loop.listening import is_measured
+from absa.loop.measuring import measure_if_due
 from absa.loop.observing import observe
 from absa.loop.results import drain, take_in
 from absa.loop.saving import save_if_due, save_once
@@ -24,7 +27,6 @@ from absa.outside import Outside
 from absa.rules import Rules, crossed
 from absa.run_state import RunState
 from absa.state import StateTree
-from absa.task import Source
 from absa.update.replica import Replica
 from absa.update.scalars import Flags
 from absa.update.update import Turn
@@ -38,8 +40,7 @@ class Loop:
 
     Args:
         replica: The rank's model and data.
-        evaluation: The evaluation data.
-        metric_names: What the task measures, without ``count``, in one order on every rank.
+        instruments: What the run is judged and measured with.
         rules: When to do what.
         outside: What the run is connected to.
         state: Where to begin; the replica's tensors stand there already.
@@ -49,14 +50,13 @@ class Loop:
     def __init__(
         self,
         replica: Replica,
-        evaluation: Source,
-        metric_names: Sequence[str],
+        instruments: Instruments,
         rules: Rules,
         outside: Outside,
         state: RunState,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._training = Training(replica, evaluation, metric_names, rules, outside, state, clock)
+        self._training = Training(replica, instruments, rules, outside, state, clock)
         replica.model.train()
 
     def train(self, about: Record) -> Outcome:
@@ -85,6 +85,8 @@ class Loop:
         """Record the start; the run may be complete already."""
         training = self._training
         training.record("run_started", **about)
+        for text in training.instruments.missing:
+            training.record("warning", text=text)
         time_s = training.rules.stop.time_s
         # Later the clocks of the ranks differ; what was restored is the same on all.
         time_up = time_s is not None and training.progress.training_s >= time_s
@@ -123,7 +125,7 @@ class Loop:
             evaluate_once(training)
         save_once(training, "command" if reason == "resized" else "end")
         finish(training, reason)
-        state = RunState(training.progress, training.settings)
+        state = RunState(training.progress, training.settings, training.signals)
         return Outcome(reason, training.standing.metrics, state)
 
     def close(self) -> None:
@@ -162,7 +164,8 @@ def _update(training: Training) -> None:
     progress, settings = training.progress, training.settings
     learning_rate = training.rules.learning_rate.at(progress.samples, settings.global_batch)
     flags = wanted(training)
-    turn = Turn(progress.samples, learning_rate, flags, _is_measured(training))
+    measured = is_measured(training)
+    turn = Turn(progress.samples, learning_rate, flags, measured)
     consumed = training.updater.update(training.outside.collective, settings, turn)
     training.progress = replace(
         progress, samples=progress.samples + consumed, updates=progress.updates + 1
@@ -171,24 +174,11 @@ def _update(training: Training) -> None:
     if flags:
         training.raised |= flags
     training.step_done(boundary=progress.samples)
+    training.on_its_way = measured and training.updater.num_on_their_way > 0
     for result in training.updater.results():
         take_in(training, result)
     if training.standing.asked:
         training.stand(doing=training.standing.asked, asked=Flags())
-
-
-def _is_measured(training: Training) -> bool:
-    """Return whether the coming update shows the gradient noise; the same on every rank."""
-    rules, number = training.rules, training.progress.updates + training.progress.skipped
-    noise, probe = (
-        every is not None and number % every == 0
-        for every in (rules.noise_updates, rules.probe_updates)
-    )
-    if noise == probe:
-        return noise
-    num_computing = training.outside.collective.num_computing
-    method = training.updater.measuring(training.settings, num_computing)
-    return probe if method == "probe" else noise
 
 
 def _boundary(training: Training) -> Flags:
@@ -206,6 +196,7 @@ def _boundary(training: Training) -> Flags:
     progress, rules = training.progress, training.rules
     if asked.command:
         receive(training)
+    measure_if_due(training, before)
     if crossed(before, progress.samples, rules.evaluate_samples):
         evaluate_once(training)
     elif (progress.updates + progress.skipped) % rules.observe_updates == 0:

@@ -1,5 +1,6 @@
 """Writes down how the updates since the last observation went."""
 
+from absa.loop.listening import heard
 from absa.loop.training import Training
 from absa.observe import Window, forecast
 from absa.update.cut import cut_update
@@ -28,6 +29,7 @@ def observe(training: Training, workers: int | None = None) -> None:
     training.record(
         "observation",
         **window.summary(),
+        **heard(training),
         learning_rate=training.applied_lr,
         global_batch=settings.global_batch,
         micro_batch=settings.micro_batch,

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from absa.loop.ending import diverged
+from absa.loop.listening import listen
 from absa.loop.training import Training
 from absa.update.scalars import UpdateResult
 
@@ -24,6 +25,7 @@ def drain(training: Training) -> None:
     Raises:
         DivergenceError: Too many updates in a row were skipped.
     """
+    training.on_its_way = False
     for result in training.updater.flush():
         take_in(training, result)
 
@@ -33,6 +35,7 @@ def count(training: Training, result: UpdateResult) -> None:
     if result.flags:
         training.stand(asked=training.standing.asked | result.flags)
     training.window.add(result, training.clock())
+    listen(training, result)
     progress = training.progress
     if result.applied:
         if progress.skipped_in_a_row:

@@ -8,6 +8,7 @@ from typing import Any
 
 from absa.boundary import Command
 from absa.events import Record
+from absa.instruments import Instruments
 from absa.loop.logbook import Logbook
 from absa.observe import Window
 from absa.outside import Outside
@@ -15,7 +16,7 @@ from absa.rules import Rules, rate
 from absa.run_state import RunState, gather
 from absa.standing import Standing
 from absa.state import StateTree
-from absa.task import Source
+from absa.update.precondition import trust_options
 from absa.update.replica import Replica
 from absa.update.scalars import Flags
 from absa.update.update import Updater
@@ -26,8 +27,7 @@ class Training:
 
     Args:
         replica: The rank's model and data.
-        evaluation: The evaluation data.
-        metric_names: What the task measures, without ``count``, in one order on every rank.
+        instruments: What the run is judged and measured with.
         rules: When to do what.
         outside: What the run is connected to.
         state: Where to begin; the replica's tensors stand there already.
@@ -37,17 +37,18 @@ class Training:
     def __init__(
         self,
         replica: Replica,
-        evaluation: Source,
-        metric_names: Sequence[str],
+        instruments: Instruments,
         rules: Rules,
         outside: Outside,
         state: RunState,
         clock: Callable[[], float],
     ) -> None:
-        self.replica, self.evaluation, self.metric_names = replica, evaluation, metric_names
+        self.replica, self.instruments = replica, instruments
         self.rules, self.outside, self.clock = rules, outside, clock
         self.settings, self.progress = state.settings, state.progress
+        self.signals = state.signals
         self.updater = Updater(replica)
+        self.trust = trust_options(replica.optimizer, replica.parameters)
         # What the ranks must agree on; the rest below is this rank's own.
         self.standing = Standing()
         self.started_s = self.saved_s = clock()
@@ -56,6 +57,8 @@ class Training:
         self.logbook = Logbook()
         # Flags of this rank that are on their way.
         self.raised = Flags()
+        # Whether the last update was measured and its result is still on the device.
+        self.on_its_way = False
         # A command of which is not known yet that all ranks have it.
         self.taken: Command | None = None
         # Whether the last checkpoint may be missing because its saver was lost.
@@ -107,4 +110,4 @@ class Training:
     def tree(self) -> StateTree:
         """Return everything that evolves; its tensors are the live ones."""
         progress = replace(self.progress, training_s=self.training_s)
-        return gather(self.replica, RunState(progress, self.settings))
+        return gather(self.replica, RunState(progress, self.settings, self.signals))

@@ -18,6 +18,9 @@ class NoiseScaleConfig(Section):
 
     every_updates: int | None = Field(10, gt=0)
     """At least one in so many updates has the norms of its parts taken; null: none, no signal."""
+    probe_every_updates: int | None = Field(100, gt=0)
+    """The same where an update is a single batch-norm group and cannot be taken apart: then other
+    samples are gone through beside it, which costs as much as the update. null: never."""
     window_epochs: float | None = Field(None, gt=0)
     """Over how many epochs norms are averaged (1/e of the weight is older)."""
     window_samples: int | None = Field(None, gt=0)

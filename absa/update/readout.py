@@ -61,7 +61,7 @@ class Readout:
     """
 
     def __init__(self, lag: int, send: Send = OnHost) -> None:
-        self._lag, self._send = lag, send
+        self.lag, self._send = lag, send
         self._queue: deque[tuple[Copying, About]] = deque()
 
     def post(self, values: Float[Tensor, " n"], about: About) -> None:
@@ -70,7 +70,7 @@ class Readout:
 
     def take(self) -> list[tuple[list[float], About]]:
         """Return what is due, oldest first, each with what was known of it."""
-        return [self._pop() for _ in range(len(self._queue) - self._lag)]
+        return [self._pop() for _ in range(len(self._queue) - self.lag)]
 
     def flush(self) -> list[tuple[list[float], About]]:
         """Wait for everything that is still on its way."""

@@ -1,7 +1,7 @@
 """What one rank computes with."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -39,7 +39,8 @@ class Replica:
     """A rank's copy of the model and everything an update needs beside it.
 
     ``parameters`` are the trainable ones: to find them in the model at every update would cost a
-    small network several per cent.
+    small network several per cent. ``signals`` are what measurements remember as tensors, by name:
+    part of the state, never of the model.
     """
 
     task: Task
@@ -51,6 +52,7 @@ class Replica:
     statistics: RunningStatistics
     device: torch.device
     options: UpdateOptions
+    signals: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def weights_of(task: Task) -> Callable[[Batch], Tensor] | None:

@@ -136,6 +136,11 @@ class Updater:
         found = plan(shares, self._replica.options.bn_group, (0, num_samples), num_train)
         return method(shares, self._replica.options.bn_group) if found.measured else None
 
+    @property
+    def num_on_their_way(self) -> int:
+        """How many results come later than at once: the last so many updates' are not there yet."""
+        return self._readout.lag
+
     def results(self) -> list[UpdateResult]:
         """Return the results that are due since the last call."""
         return [result(*told) for told in self._readout.take()]

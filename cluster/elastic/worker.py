@@ -145,8 +145,7 @@ class Worker:
         return Card(self._holding(), self._surroundings.node, self._data())
 
     def _data(self) -> list[object]:
-        composed = self._composed
-        return [len(composed.replica.train), len(composed.evaluation), *composed.metric_names]
+        return self._composed.data
 
     def _holding(self) -> Holding | None:
         if self._lineage is None:
@@ -282,8 +281,7 @@ class Worker:
         composed = self._composed
         return Loop(
             composed.replica,
-            composed.evaluation,
-            composed.metric_names,
+            composed.instruments,
             composed.rules,
             NOWHERE,
             composed.start,

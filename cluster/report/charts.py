@@ -85,6 +85,26 @@ def _specs(points: Sequence[Placed]) -> list[_Spec]:
         _Spec("Accuracy", "percent", [_metric(name) for name in fractions[:_MAX_METRICS]]),
         _Spec("Other metrics", "loss", [_metric(name) for name in others[:_MAX_METRICS]]),
         _Spec("Batch [samples]", "count", batch, steps=True, scale="log2"),
+        _Spec(
+            "Gradient noise scale [samples]",
+            "si",
+            [
+                _observed("noise scale", "noise_scale"),
+                _observed("at least", "noise_lower"),
+                _observed("at most", "noise_upper"),
+                _observed("global batch", "global_batch"),
+            ],
+            scale="choice",
+        ),
+        _Spec(
+            "Largest eigenvalue of the Hessian",
+            "rate",
+            [
+                _curvature("found, so at least", "value"),
+                _curvature("at most", "upper"),
+            ],
+            scale="choice",
+        ),
         _Spec("Learning rate", "rate", [_observed("learning rate", "learning_rate")]),
         _Spec("Throughput [samples/s]", "si", [_observed("samples/s", "samples_per_s")]),
         _Spec("Workers", "count", [_Curve("workers", _WITH_WORKERS, _workers)], steps=True),
@@ -104,6 +124,10 @@ def _metric_names(points: Sequence[Placed]) -> list[str]:
 
 def _observed(label: str, key: str) -> _Curve:
     return _Curve(label, ("observation",), lambda record: number(record, key))
+
+
+def _curvature(label: str, key: str) -> _Curve:
+    return _Curve(label, ("curvature",), lambda record: number(record, key), dots=True)
 
 
 def _metric(name: str, label: str | None = None) -> _Curve:

@@ -71,6 +71,8 @@ def _cells(p: Progress) -> list[tuple[str, str]]:
         ("best", show.metric(name, p.best)),
         ("samples/s", show.si(p.samples_per_s)),
         ("batch", show.count(p.global_batch)),
+        ("noise scale", show.noise_scale(p.noise, p.noise_at_least)),
+        ("curvature", show.significant(p.curvature, 3)),
         ("lr", show.learning_rate(p.learning_rate)),
         ("workers", show.count(p.workers)),
         ("update", show.count(p.update)),

@@ -10,7 +10,7 @@ from cluster.views.progress import Progress, advance
 from cluster.views.steady_stream import SteadyStream
 from cluster.views.summary import has_begun, headline, rows
 
-_COLUMNS = "{:>10}  {:>6}  {:>8}  {:>9}  {:>6}  {:>8}  {:>7}  {}"
+_COLUMNS = "{:>10}  {:>6}  {:>8}  {:>9}  {:>6}  {:>6}  {:>8}  {:>6}  {}"
 _MARKS = {"warning": "warning: ", "bad": "ERROR: "}
 _SILENCE_S = 60.0
 """After so long without a line an observation gets one: a log must show that a run is alive."""
@@ -73,6 +73,7 @@ class LineView:
                 show.loss(p.loss),
                 show.metric(name, p.last),
                 show.count(p.global_batch),
+                show.noise_scale(p.noise, p.noise_at_least),
                 show.learning_rate(p.learning_rate),
                 show.si(p.samples_per_s),
                 mark,
@@ -82,7 +83,7 @@ class LineView:
     def _print_header(self, metric: str) -> None:
         # Beside the loss of the updates, the loss of an evaluation needs a name of its own.
         judged = "eval loss" if metric == "loss" else metric[:9]
-        header = ("time", "epoch", "loss", judged, "batch", "lr", "/s", "")
+        header = ("time", "epoch", "loss", judged, "batch", "noise", "lr", "/s", "")
         if self._header != header:
             self._header = header
             self._line(_COLUMNS.format(*header))

@@ -46,7 +46,7 @@ def describe(record: Record) -> Note | None:
     A kind that is not known is shown plainly, with all that it carries.
     """
     kind = record.get("event")
-    if kind in ("observation", "run_folder"):
+    if kind in ("observation", "curvature", "run_folder"):
         return None
     known = _DESCRIBE.get(kind) if isinstance(kind, str) else None
     return _unknown(record) if known is None else known(record)
@@ -150,6 +150,10 @@ def _fault(record: Record) -> Note:
     return Note("bad", "fault: " + (": ".join(part for part in parts if part) or "no details"))
 
 
+def _warning(record: Record) -> Note:
+    return Note("warning", text(record, "text") or "no details")
+
+
 def _resize(record: Record) -> Note:
     after = number(record, "after")
     said = "workers changed" if after is None else _plural(after, "worker")
@@ -189,6 +193,7 @@ _DESCRIBE: dict[str, Callable[[Record], Note]] = {
     "settings": _settings,
     "fault": _fault,
     "resize": _resize,
+    "warning": _warning,
     "run_ended": _run_ended,
     "phase": _phase,
 }

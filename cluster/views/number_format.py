@@ -66,6 +66,13 @@ def is_fraction(name: str) -> bool:
     return "accuracy" in name.lower()
 
 
+def noise_scale(value: float | None, at_least: float | None) -> str:
+    """Return a noise scale in samples: ``740``, ``12.4k``; ``>950`` if only a bound is known."""
+    if value is None and at_least is not None:
+        return f">{si(float(f'{at_least:.2g}'))}"
+    return MISSING if value is None else si(float(f"{value:.2g}"))
+
+
 def epoch(value: float | None) -> str:
     """Return an epoch with one decimal: ``37.2``."""
     return MISSING if value is None else f"{value:.1f}"

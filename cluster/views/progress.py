@@ -32,6 +32,12 @@ class Progress:
     global_batch: float | None = None
     workers: float | None = None
     samples_per_s: float | None = None
+    noise: float | None = None
+    """Gradient noise scale in samples; None where the gradient is not resolved."""
+    noise_at_least: float | None = None
+    """Lower end of its interval."""
+    curvature: float | None = None
+    """Largest eigenvalue of the Hessian."""
     metric: str | None = None
     """Name of the metric that stands for the run."""
     last: float | None = None
@@ -88,6 +94,8 @@ def advance(progress: Progress, record: Record) -> Progress:
             return _observe(progress, record)
         case "evaluation":
             return _evaluate(progress, record)
+        case "curvature":
+            return _update(progress, curvature=number(record, "value"))
         case "checkpoint":
             return _update(progress, checkpoint=text(record, "checkpoint"))
         case "resize":
@@ -117,6 +125,9 @@ def _start(progress: Progress, record: Record) -> Progress:
 def _observe(progress: Progress, record: Record) -> Progress:
     names = ("loss", "learning_rate", "global_batch", "workers", "samples_per_s")
     fraction = number(record, "progress")
+    at_least = number(record, "noise_lower")
+    if at_least is not None:
+        progress = replace(progress, noise=number(record, "noise_scale"), noise_at_least=at_least)
     return _update(
         replace(progress, phase=None, time_left_s=number(record, "time_left_s")),
         fraction=None if fraction is None else min(1.0, max(0.0, fraction)),

@@ -1,5 +1,7 @@
 """What happens between two updates."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from engine import (
@@ -162,7 +164,8 @@ def test_without_an_accuracy_the_lowest_loss_is_the_best():
             return {"loss": next(self.losses_found) * count, "count": count}
 
     run = Run(Loss(Points(5)), rules(evaluate_samples=5, stop=StopConfig(epochs=3)))
-    run.loop._training.metric_names = ("loss",)
+    training = run.loop._training
+    training.instruments = replace(training.instruments, metric_names=("loss",))
     run.train()
     assert [e["best"] for e in run.boundary.of("evaluation")] == [True, False, True]
 

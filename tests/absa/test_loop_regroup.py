@@ -6,6 +6,7 @@ import pytest
 import torch
 from breaking import LaterBoundary, Meeting, Survivor, in_threads
 from engine import Classify, Points, normed_network, same_bits
+from measuring import curvature, noise
 from outside import Run, constant_lr, rules
 
 from absa.boundary import Command
@@ -20,6 +21,7 @@ PLAN = rules(
     observe_updates=2,
     noise_updates=2,
     probe_updates=3,
+    curvature_samples=10,
     keep_best=True,
     stop=StopConfig(updates=6),
 )
@@ -27,7 +29,7 @@ COMMANDS = {
     2: Command("a larger batch", global_batch=6),
     5: Command("a checkpoint", checkpoint="now"),
 }
-TIMED = {"time", "update_s", "samples_per_s", "time_left_s"}
+TIMED = {"time", "update_s", "samples_per_s", "time_left_s", "seconds"}
 
 
 class Blows(Classify):
@@ -46,7 +48,8 @@ def several_sums_in_an_update(monkeypatch):
 
 def make_run(rank, verdict):
     options = {"optimizer": "lars", "bn_group": 2, "verdict": verdict}
-    run = Run(Blows(Points(30), normed_network), PLAN, options=options)
+    instruments = {"curvature": curvature(30), "noise": noise(30)}
+    run = Run(Blows(Points(30), normed_network), PLAN, options=options, instruments=instruments)
     training = run.loop._training
     run.boundary = LaterBoundary(
         COMMANDS if rank == 0 else {},
@@ -106,7 +109,9 @@ def same_ends(ranks, undisturbed, verdict):
 def test_the_plan_has_all_that_can_happen():
     (rank, _) = train("host")
     events = [record["event"] for record in rank.run.boundary.records]
-    assert {"observation", "evaluation", "update_skipped", "settings", "run_ended"} <= set(events)
+    assert {
+        *("observation", "evaluation", "update_skipped", "settings", "curvature", "run_ended")
+    } <= set(events)
     assert {why for _, why in rank.run.saver.why()} >= {"due", "command", "best"}
 
 

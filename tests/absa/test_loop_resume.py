@@ -10,6 +10,7 @@ from engine import (
     dropout_network,
     same_bits,
 )
+from measuring import curvature, noise
 from outside import Run, constant_lr, rules
 
 from absa.boundary import Command
@@ -42,9 +43,12 @@ def test_a_resumed_run_ends_with_the_weights_of_one_never_stopped(optimizer, sav
                 learning_rate=constant_lr(scaling="linear"),
                 checkpoint_samples=4,
                 evaluate_samples=9,
+                noise_updates=2,
+                curvature_samples=8,
                 stop=StopConfig(epochs=2),
             ),
             options={"optimizer": optimizer, "bn_group": 2, "verdict": verdict},
+            instruments={"curvature": curvature(26), "noise": noise(26)},
             **others,
         ).train()
 
@@ -56,6 +60,9 @@ def test_a_resumed_run_ends_with_the_weights_of_one_never_stopped(optimizer, sav
     same_bits(weights(whole.replica), weights(resumed.replica))
     ends = [run.outcome.state.progress for run in (whole, resumed)]
     assert replace(ends[0], training_s=0.0) == replace(ends[1], training_s=0.0)
+    same_bits(whole.replica.signals, resumed.replica.signals)
+    assert whole.outcome.state.signals == resumed.outcome.state.signals
+    assert whole.outcome.state.signals.num_measurements > 3
 
 
 def test_training_time_goes_on_where_it_was():

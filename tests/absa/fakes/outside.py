@@ -4,10 +4,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engine import Classify, make_replica
+from measuring import room
 
 from absa.boundary import Command
 from absa.collective import Collective, SingleProcess
 from absa.events import Record
+from absa.instruments import Instruments
 from absa.loop import Loop
 from absa.outside import Outside
 from absa.progress import Progress
@@ -109,6 +111,7 @@ class Run:
     rules: Rules = RULES
     settings: Settings = SETTINGS
     options: dict[str, Any] = field(default_factory=dict)
+    instruments: dict[str, Any] = field(default_factory=dict)
     commands: dict[int, Command] = field(default_factory=dict)
     resumed: StateTree | None = None
     collective: Collective = field(default_factory=SingleProcess)
@@ -117,13 +120,14 @@ class Run:
         self.boundary, self.saver = FakeBoundary(dict(self.commands)), FakeSaver()
         self.clock = Clock()
         self.replica: Replica = make_replica(self.task, **self.options)
+        if "curvature" in self.instruments:
+            self.replica = replace(self.replica, signals=room(self.replica))
         state = RunState(Progress(), self.settings)
         if self.resumed is not None:
             state = restore(self.replica, self.resumed)
         self.loop = Loop(
             self.replica,
-            self.task.source,
-            ("accuracy", "loss"),
+            Instruments(self.task.source, ("accuracy", "loss"), **self.instruments),
             self.rules,
             Outside(self.collective, self.boundary, self.saver, lineage=2, generation=5),
             state,
