@@ -10,8 +10,10 @@ from torch import Tensor
 from torch.func import grad, jvp
 
 from absa.curvature.functional import LossSum, functional
-from absa.curvature.mean import MeanOperator, loss_sum, pass_weights, trainable_parameters
+from absa.curvature.mean import MeanOperator
+from absa.curvature.passes import loss_sum, pass_weights
 from absa.curvature.problem import Problem
+from absa.curvature.trainable import trainable_parameters
 from absa.task import Batch
 
 Execution = Literal["eager", "compiled"]
@@ -65,7 +67,8 @@ def _product(
 @cache
 def _compiled() -> _Product:
     """Return the compiled product; one function, so that no measurement compiles it again."""
-    return torch.compile(_product)
+    # With sizes left open a second size fails (torch 2.13).
+    return torch.compile(_product, dynamic=False)
 
 
 @cache
