@@ -10,8 +10,10 @@ from torch import Tensor
 from torch.func import grad, jvp
 
 from absa.curvature.functional import LossSum, functional
-from absa.curvature.mean import MeanOperator, loss_sum, pass_weights, trainable_parameters
+from absa.curvature.mean import MeanOperator
+from absa.curvature.passes import loss_sum, pass_weights
 from absa.curvature.problem import Problem
+from absa.curvature.trainable import trainable_parameters
 from absa.task import Batch
 
 Execution = Literal["eager", "compiled"]
@@ -40,6 +42,7 @@ class HessianForward(MeanOperator):
     """
 
     def __init__(self, problem: Problem, execution: Execution = "eager") -> None:
+        _load_forward_derivatives()
         product = _product if execution == "eager" else _compiled()
         loss = functional(problem.model, problem.losses)
         super().__init__(
@@ -64,7 +67,20 @@ def _product(
 @cache
 def _compiled() -> _Product:
     """Return the compiled product; one function, so that no measurement compiles it again."""
-    return torch.compile(_product)
+    # With sizes left open a second size fails (torch 2.13).
+    return torch.compile(_product, dynamic=False)
+
+
+@cache
+def _load_forward_derivatives() -> None:
+    """Let torch do, seconds long, what it does at the first derivatives of this kind in a process.
+
+    Importing torch._dynamo keeps the stack that it happened on, and so a graph, until the garbage
+    collector comes; torch/_decomp/decompositions_for_jvp.py calls what torch 2.13 has deprecated.
+    """
+    with warnings.catch_warnings(), torch.inference_mode(mode=False):
+        warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated")
+        jvp(grad(torch.sin), (torch.zeros(()),), (torch.ones(()),))
 
 
 class _Functional:
@@ -81,8 +97,4 @@ class _Functional:
     def product(self, vector: Sequence[Tensor]) -> Sequence[Tensor]:
         parameters = tuple(p.detach() for p in trainable_parameters(self._problem.model))
         weights = pass_weights(self._problem, self._batch)
-        with warnings.catch_warnings():
-            # At the first forward derivative torch 2.13 calls what it has deprecated itself, in
-            # torch/_decomp/decompositions_for_jvp.py.
-            warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated")
-            return self._product(self._loss, parameters, tuple(vector), self._batch, weights)
+        return self._product(self._loss, parameters, tuple(vector), self._batch, weights)

@@ -7,8 +7,9 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from absa.curvature.mean import num_samples_of, trainable_parameters
+from absa.curvature.passes import num_samples_of
 from absa.curvature.problem import Losses
+from absa.curvature.trainable import trainable_parameters
 from absa.losses import checked_losses
 from absa.task import Batch
 
@@ -25,8 +26,8 @@ class LossSum:
     contributes to derivatives is missed. The model gets copies of its buffers: `torch.func` does
     not let it write to others.
 
-    `torch.func.functional_call` is not used because it leaves its tensors in the model for good
-    where a module hangs on two names and its parameters are tied (torch 2.13).
+    Not by `torch.func.functional_call`: where a module hangs on two names it leaves its tensors in
+    the model for good (github.com/pytorch/pytorch/issues/164759, open as of torch 2.13).
 
     Args:
         model: Whose losses.

@@ -7,8 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from absa.curvature.mean import MeanOperator, loss_sum, trainable_parameters
+from absa.curvature.mean import MeanOperator
+from absa.curvature.passes import loss_sum
 from absa.curvature.problem import Problem
+from absa.curvature.second_derivative import ensure_differentiable
+from absa.curvature.trainable import trainable_parameters
 from absa.errors import MeasurementError
 from absa.task import Batch
 
@@ -80,6 +83,7 @@ class _Split:
         pulled = torch.autograd.grad(
             self._output, self._parameters, cotangent, create_graph=True, materialize_grads=True
         )
+        ensure_differentiable(pulled)
         return cotangent, pulled
 
 

@@ -5,8 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from absa.curvature.mean import MeanOperator, loss_sum, trainable_parameters
+from absa.curvature.mean import MeanOperator
+from absa.curvature.passes import loss_sum
 from absa.curvature.problem import Problem
+from absa.curvature.second_derivative import ensure_differentiable
+from absa.curvature.trainable import trainable_parameters
 from absa.task import Batch
 
 
@@ -15,6 +18,8 @@ class Hessian(MeanOperator):
 
     The gradient is built with a graph of its own; a product is one backward pass through that:
     H v = d(g . v) / d(parameters). Kinks (ReLU) are taken as autograd does, by one-sided slopes.
+
+    An autograd function of the user's own needs a backward that is made of torch operations.
 
     With one pass the graph of the gradient is built once and kept; with several it is built for
     each pass and product anew, which takes a gradient's time more and the memory of one pass. In a
@@ -46,6 +51,7 @@ class _Differentiated:
         )
 
     def gradient(self) -> Sequence[Tensor]:
+        ensure_differentiable(self._first)
         return [gradient.detach() for gradient in self._first]
 
     def product(self, vector: Sequence[Tensor]) -> Sequence[Tensor]:

@@ -1,19 +1,20 @@
 """What the operators share: a mean over passes and ranks of what one pass gives."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
-from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch import Tensor
 
+from absa.curvature.passes import checked_size, size_of
 from absa.curvature.problem import Problem
+from absa.curvature.second_derivative import named_refusals
+from absa.curvature.trainable import trainable_parameters
 from absa.curvature.undisturbed import Compiled, undisturbed
 from absa.curvature.vectors import flatten, unflatten
 from absa.errors import MeasurementError
-from absa.losses import checked_losses, checked_weights
 from absa.task import Batch
 
 
@@ -90,11 +91,12 @@ class MeanOperator:
         """Take the gradient; with one pass, build what all products use.
 
         Raises:
-            MeasurementError: No sample on any rank, or all of them weigh nothing.
+            MeasurementError: No sample on any rank, or all of them weigh nothing; an operation of
+                the model has no second derivative in torch.
             TaskError: The losses or weights are not one number per sample.
         """
         kept: Linearised | None = None
-        with undisturbed(self._problem.model, self._compiled):
+        with undisturbed(self._problem.model, self._compiled), named_refusals():
             sums = torch.zeros(self.dim + 2, dtype=self.dtype, device=self.device)
             for batch in self._problem.passes:
                 kept = None  # the pass before is freed first
@@ -114,11 +116,12 @@ class MeanOperator:
         """Return the curvature of the mean loss times ``vector``, the same bits on every rank.
 
         Raises:
-            MeasurementError: Called outside of the ``with`` block, or the vector has another size.
+            MeasurementError: Called outside of the ``with`` block, or the vector has another size,
+                or an operation of the model has no second derivative in torch.
         """
         weight = self._entered.weight
         parts = unflatten(vector.detach().to(self.device, self.dtype), self._shapes)
-        with undisturbed(self._problem.model, self._compiled):
+        with undisturbed(self._problem.model, self._compiled), named_refusals():
             total = torch.zeros(self.dim, dtype=self.dtype, device=self.device)
             for batch in self._problem.passes:
                 linearised = self._kept
@@ -137,86 +140,3 @@ class MeanOperator:
                 f"with {type(self).__name__}(problem) as operator: ..."
             )
         return self._sums
-
-
-def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """Return the parameters that curvature is taken by, each once.
-
-    Raises:
-        MeasurementError: There are none, they are of several or too small types or on several
-            devices, or a wrapper that sums gradients itself is in the way.
-    """
-    for module in model.modules():
-        if isinstance(module, DistributedDataParallel | DataParallel):
-            raise MeasurementError(
-                f"curvature got a model inside {type(module).__name__}, which sums gradients but "
-                "not their derivatives; pass the bare model (wrapped.module) and the ranks as "
-                "problem.collective"
-            )
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    kinds = sorted({f"{p.dtype} on {p.device}" for p in parameters})
-    if len(kinds) != 1 or parameters[0].dtype not in (torch.float32, torch.float64):
-        raise MeasurementError(
-            f"the model's trainable parameters are {' and '.join(kinds) or 'none'}; curvature "
-            "needs at least one, and all in float32 or all in float64 on one device. Measure a "
-            "copy, copy.deepcopy(model).float(), or train with autocast, which keeps weights in "
-            "float32"
-        )
-    return parameters
-
-
-def num_samples_of(batch: Batch) -> int:
-    """Return the first dimension of the first tensor in a nested batch.
-
-    Raises:
-        MeasurementError: There is no tensor in it.
-    """
-    todo = [batch]
-    while todo:
-        part = todo.pop(0)
-        if isinstance(part, Tensor) and part.ndim > 0:
-            return len(part)
-        if isinstance(part, Mapping):
-            todo += part.values()
-        elif isinstance(part, list | tuple):
-            todo += part
-    raise MeasurementError(
-        f"a pass of the problem is a {type(batch).__name__} without a tensor in it; a pass is made "
-        "of dicts, lists and tuples of tensors whose first dimension is samples"
-    )
-
-
-def pass_weights(problem: Problem, batch: Batch) -> Float[Tensor, " samples"] | None:
-    """Return what each sample of a pass weighs; None: all weigh 1."""
-    if problem.weights is None:
-        return None
-    return checked_weights(problem.weights(batch), num_samples_of(batch))
-
-
-def size_of(problem: Problem, batch: Batch, like: Tensor) -> Float[Tensor, "2"]:
-    """Return the weight of a pass's samples and their number, in the type of ``like``."""
-    weights, num_samples = pass_weights(problem, batch), num_samples_of(batch)
-    weight = num_samples if weights is None else weights.sum()
-    return torch.stack([torch.as_tensor(each).to(like) for each in (weight, num_samples)])
-
-
-def checked_size(total: Float[Tensor, "2"]) -> tuple[float, int]:
-    """Return weight and number of the samples of all passes of all ranks.
-
-    Raises:
-        MeasurementError: The weight is 0.
-    """
-    weight, num_samples = total.tolist()
-    if weight == 0:
-        raise MeasurementError(
-            f"the {int(num_samples)} samples of the problem weigh 0 in all, over all ranks: "
-            "curvature needs at least one sample of positive weight in problem.passes"
-        )
-    return weight, int(num_samples)
-
-
-def loss_sum(problem: Problem, batch: Batch) -> Float[Tensor, ""]:
-    """Return the sum of a pass's weighted losses, with its graph."""
-    num_samples, weights = num_samples_of(batch), pass_weights(problem, batch)
-    losses = checked_losses(problem.losses(problem.model, batch), num_samples)
-    return losses.sum() if weights is None else torch.dot(losses, weights.to(losses.dtype))

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from absa.collective import Collective
 from absa.curvature.functional import functional
-from absa.curvature.mean import checked_size, pass_weights, size_of, trainable_parameters
+from absa.curvature.passes import checked_size, pass_weights, size_of
 from absa.curvature.problem import Problem
+from absa.curvature.trainable import trainable_parameters
 from absa.curvature.undisturbed import undisturbed
 from absa.curvature.vectors import flatten, unflatten
 from absa.errors import ConfigError, MeasurementError
@@ -83,7 +84,8 @@ class PyHessianTracker:
             whole = _Whole(problem, weight)
             with _quiet(whole):
                 values = _eigenvalues(self, library, whole)
-        seconds = time.perf_counter() - started_s
+        # Ranks whose clocks differ return the same all the same.
+        seconds = problem.collective.broadcast_value(time.perf_counter() - started_s, source=0)
         return state, _result(self, values, whole, num_samples, seconds)
 
 

@@ -3,6 +3,7 @@
 import random
 import sys
 import threading
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Literal
@@ -33,9 +34,11 @@ def undisturbed(model: nn.Module, compiled: Compiled = "eager") -> Iterator[None
     differentiated twice (fused attention, fused recurrent layers, compiled graphs) give way to
     plain ones.
 
-    Afterwards the mode of each module, its other attributes, its buffers, the hooks of the
-    parameters and the random state of torch, numpy and Python are what they were. The model works
-    on copies of its buffers, so it may write to them. Nothing in here writes ``.grad``: use
+    Backward hooks, of parameters and of modules, see nothing: these gradients are not those of an
+    update. The model works on copies of its buffers, so it may write to them.
+
+    Afterwards each module's mode, buffers and other attributes are what they were, and so is the
+    random state of torch, numpy and Python. Nothing writes ``.grad`` where gradients are taken by
     `torch.autograd.grad`. Not covered are parameters that a forward pass itself writes to, and
     state that a model keeps outside of its modules.
 
@@ -60,13 +63,14 @@ def undisturbed(model: nn.Module, compiled: Compiled = "eager") -> Iterator[None
 
 @contextmanager
 def _modules_put_back(model: nn.Module) -> Iterator[None]:
-    """Switch to evaluation mode and to copies of the buffers; undo it and what else has changed."""
+    """Set mode, buffers and backward hooks aside; put them back, and what else has changed."""
     before = [(module, dict(vars(module)), dict(module._buffers)) for module in model.modules()]
     copies: dict[Tensor, Tensor] = {}  # a buffer may hang on several modules
     try:
         for module, _, buffers in before:
             # Not by model.eval(): a class of the user may do more in it, such as merging weights.
             module.training = False
+            module._backward_hooks, module._backward_pre_hooks = OrderedDict(), OrderedDict()
             for name, buffer in buffers.items():
                 if buffer is not None:
                     module._buffers[name] = copies.setdefault(buffer, buffer.detach().clone())
@@ -85,7 +89,7 @@ def _restore(now: dict[str, Any], before: dict[str, Any]) -> None:
 
 @contextmanager
 def _hooks_set_aside(parameters: list[nn.Parameter]) -> Iterator[None]:
-    """Keep hooks from seeing, or changing, gradients that are not those of an update."""
+    """Keep hooks of parameters from being called, also from changing gradients."""
     # `torch.autograd.grad` calls them; torch has no public way to pause them.
     before = [(p, p._backward_hooks) for p in parameters if p._backward_hooks]
     try:

@@ -289,6 +289,52 @@ def test_weights_that_are_not_one_per_sample_are_refused():
         pass
 
 
+class Once(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return 2 * x
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        return 2 * gradient
+
+
+def connectionist(model, x):
+    logits = model(x).expand(4, 3, 2)
+    one, four = torch.ones(3).long(), torch.full((3,), 4)
+    return F.ctc_loss(logits.log_softmax(-1), one[:, None], four, one, reduction="none")
+
+
+class Scaled(nn.Linear):
+    def forward(self, x):
+        return Once.apply(super().forward(x))
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+@pytest.mark.parametrize(
+    ("model", "losses"),
+    [
+        (Scaled(2, 1), lambda model, x: model(x).square()[:, 0]),
+        (nn.Linear(2, 2), connectionist),
+    ],
+    ids=["once_differentiable", "not_implemented"],
+)
+def test_an_operation_without_second_derivative_is_named_with_advice(operator, model, losses):
+    problem = Problem(model, losses, [torch.ones(3, 2)])
+
+    message = "cannot differentiate twice: .* Use another operation"
+    with pytest.raises(MeasurementError, match=message), operator(problem) as measured:
+        measured.product(measured.gradient)
+
+
+def test_other_errors_of_torch_stay_what_they_are():
+    problem = replace(make_problem(), losses=lambda model, batch: batch["x"] @ torch.ones(9))
+
+    with pytest.raises(RuntimeError), Hessian(problem):
+        pass
+
+
 def test_a_pass_without_tensors_is_refused():
     problem = replace(make_problem(), passes=[{"x": "text", "n": torch.tensor(3)}])
 

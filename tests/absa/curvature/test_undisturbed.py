@@ -176,11 +176,13 @@ def test_what_the_caller_has_switched_changes_nothing(measure, around):
 
 
 def test_hooks_see_nothing_and_are_there_again():
-    problem, seen = make_problem(), []
+    problem, seen = make_problem("convolutional"), []
     weight = problem.model[0].weight
     expected = MEASURES["hessian"](problem)
     handle = weight.register_hook(lambda gradient: seen.append(gradient) or 2 * gradient)
     weight.register_post_accumulate_grad_hook(seen.append)
+    problem.model[1].register_full_backward_hook(lambda *_: seen.append(None))
+    problem.model[1].register_full_backward_pre_hook(lambda *_: seen.append(None))
 
     for measure in MEASURES.values():
         measure(problem)
@@ -188,10 +190,10 @@ def test_hooks_see_nothing_and_are_there_again():
     assert torch.equal(MEASURES["hessian"](problem), expected)
 
     problem.losses(problem.model, problem.passes[0]).sum().backward()
-    assert len(seen) == 2
+    assert len(seen) == 4
     handle.remove()
     problem.losses(problem.model, problem.passes[0]).sum().backward()
-    assert len(seen) == 3
+    assert len(seen) == 7
 
 
 @pytest.mark.parametrize(("network", "shape"), [(Attention, (6, 4)), (Recurrent, (6, 4))])
