@@ -76,14 +76,21 @@ def fieller(trace: float, gradient_sq: float, errors: Errors, t: float) -> tuple
         ratios fit, what lies between them is not left out.
     """
     gradient_sq = max(gradient_sq, 0.0)
-    a = gradient_sq**2 - t**2 * errors.var_gradient_sq
-    h = trace * gradient_sq - t**2 * errors.covariance
-    c = trace**2 - t**2 * errors.var_trace
+    far, far_sq = t * math.sqrt(errors.var_trace), t * math.sqrt(errors.var_gradient_sq)
+    # In units of their own size: the products below can neither overflow nor vanish.
+    unit, unit_sq = max(trace, far), max(gradient_sq, far_sq)
+    if unit == 0:  # no noise was ever seen
+        return 0.0, 0.0 if gradient_sq > 0 else math.inf
+    if unit_sq == 0:  # no gradient was
+        return math.inf, math.inf
+    x, y, far, far_sq = trace / unit, gradient_sq / unit_sq, far / unit, far_sq / unit_sq
+    a = (y - far_sq) * (y + far_sq)
+    h = x * y - errors.correlation * far * far_sq
+    c = (x - far) * (x + far)
     root = math.sqrt(max(h * h - a * c, 0.0))
-    if c <= 0:
-        lower = 0.0  # the ratio 0 fits
-    elif h > 0:
-        lower = c / (h + root)
-    else:  # then a < 0, but where every error is 0
-        lower = (h - root) / a if a < 0 else math.inf
-    return lower, (h + root) / a if a > 0 else math.inf
+    lower, upper = 0.0, math.inf
+    if c > 0:  # the ratio 0 does not fit; a < 0 where h <= 0
+        lower = c / (h + root) if h > 0 else (h - root) / a
+    if a > 0:
+        upper = (h + root) / a
+    return lower * (unit / unit_sq), upper * (unit / unit_sq)

@@ -9,6 +9,7 @@ Survey Sampling, section 11.7 (the effective number); MacKinnon and White 1985, 
 29(3) (the variance of a mean of unequally exact values).
 """
 
+import math
 from dataclasses import dataclass
 
 
@@ -106,3 +107,9 @@ class Errors:
     covariance: float
     var_gradient_sq: float
     degrees: float
+
+    @property
+    def correlation(self) -> float:
+        """Return the correlation of the two means, in [-1, 1]."""
+        scale = math.sqrt(self.var_trace) * math.sqrt(self.var_gradient_sq)
+        return min(max(self.covariance / scale, -1.0), 1.0) if scale else 0.0
