@@ -11,20 +11,20 @@ Source: Fieller 1954, "Some problems in interval estimation", J. R. Stat. Soc. B
 import math
 
 from absa.errors import MeasurementError
-from absa.noise_scale.pair_average import Errors, PairAverage
+from absa.noise_scale.block_average import BlockAverage, Errors
 from absa.noise_scale.student_t import two_sided_quantile
 from absa.signals import NoiseScale
 
 
-def noise_scale(average: PairAverage, updates_per_pair: float, confidence: float) -> NoiseScale:
+def noise_scale(average: BlockAverage, updates_per_block: float, confidence: float) -> NoiseScale:
     """Return tr(Sigma) / |G|^2 with its interval.
 
     The interval holds the truth with at least about the stated probability, and each of its ends
     errs in about half of the rest: "at least ``lower``" alone is wrong half as often.
 
     Args:
-        average: Of pairs that were measured apart from each other.
-        updates_per_pair: How many updates one pair stands for, on average.
+        average: Of what blocks say.
+        updates_per_block: How many updates one stands for, on average.
         confidence: In (0, 1).
 
     Returns:
@@ -35,24 +35,22 @@ def noise_scale(average: PairAverage, updates_per_pair: float, confidence: float
     """
     if not 0 < confidence < 1:
         raise MeasurementError(f"the confidence is {confidence}; it must be above 0 and below 1")
-    errors = average.errors()
-    if errors is None:
-        lower, upper = 0.0, math.inf
-    else:
-        t = two_sided_quantile(confidence, errors.degrees)
-        lower, upper = fieller(average.trace, average.gradient_sq, errors, t)
-    value = None
+    means = average.result()
+    lower, value, upper = 0.0, None, math.inf
+    if means.errors is not None:
+        t = two_sided_quantile(confidence, means.errors.degrees)
+        lower, upper = fieller(means.trace, means.gradient_sq, means.errors, t)
     if upper < math.inf:
-        value = average.trace / average.gradient_sq
+        value = means.trace / means.gradient_sq
         lower, upper = min(lower, value), max(upper, value)  # rounding apart, they are that already
     return NoiseScale(
         value=value,
         lower=lower,
         upper=upper,
-        gradient_sq=average.gradient_sq,
-        trace=average.trace,
+        gradient_sq=means.gradient_sq,
+        trace=means.trace,
         confidence=confidence,
-        num_updates=average.num_pairs * updates_per_pair,
+        num_updates=average.num_blocks * updates_per_block,
     )
 
 
