@@ -55,13 +55,11 @@ class NoiseAverage:
     Args:
         rows: Average of the whole, then of each group; empty before the first block.
         preconditioned: Average as the optimizer sees gradients; None without.
-        updates_per_block: Mean length of a block.
         block: The one that has not ended.
     """
 
     rows: tuple[BlockAverage, ...] = ()
     preconditioned: BlockAverage | None = None
-    updates_per_block: float = 0.0
     block: Block = Block()
 
     @property
@@ -124,7 +122,7 @@ class NoiseWindow:
     def step(self, average: NoiseAverage, sample: NormSample) -> NoiseAverage:
         """Return the average after one more update.
 
-        An update whose norms are not finite was skipped, and is ignored.
+        One whose norms are not finite, or whose samples weigh nothing, was skipped and is ignored.
 
         Raises:
             MeasurementError: The sample contradicts itself, the training set or the groups.
@@ -150,12 +148,12 @@ class NoiseWindow:
         num_rows = 1 + len(self.groups.names)
         rows = average.rows or (BlockAverage(),) * num_rows
         self._check_rows(len(rows))
-        whole, *parts = (noise_scale(row, average.updates_per_block, confidence) for row in rows)
+        whole, *parts = (noise_scale(row, confidence) for row in rows)
         seen = average.preconditioned
         return NoiseScales(
             whole=whole,
             groups=dict(zip(self.groups.names, parts, strict=True)),
-            preconditioned=None if seen is None else noise_scale(seen, 1.0, confidence),
+            preconditioned=None if seen is None else noise_scale(seen, confidence),
         )
 
     def _extended(self, block: Block, sample: NormSample) -> Block:
@@ -181,12 +179,8 @@ class NoiseWindow:
             trace = trace_of(sample, last, units[number])
             said = (trace, last - excess * trace, mean - last - more * trace)
             rows[number] = row.add(said, weight, fade)
-        share = weight / rows[0].weight
-        return NoiseAverage(
-            tuple(rows),
-            self._preconditioned(average.preconditioned, sample, weight, fade),
-            average.updates_per_block + share * (block.num_updates - average.updates_per_block),
-        )
+        seen = self._preconditioned(average.preconditioned, sample, weight, fade)
+        return NoiseAverage(tuple(rows), seen)
 
     def _preconditioned(
         self, row: BlockAverage | None, sample: NormSample, weight: float, fade: float
@@ -218,7 +212,6 @@ def as_values(average: NoiseAverage) -> dict[str, Any]:
     return {
         "rows": [_plain(row) for row in average.rows],
         "preconditioned": None if seen is None else _plain(seen),
-        "updates_per_block": average.updates_per_block,
         "block": [average.block.num_samples, average.block.num_updates],
         "block_gradient": list(average.block.gradient),
     }
@@ -236,7 +229,6 @@ def from_values(values: Mapping[str, Any]) -> NoiseAverage:
         return NoiseAverage(
             tuple(_row(row) for row in values["rows"]),
             None if seen is None else _row(seen),
-            values["updates_per_block"],
             Block(num_samples, num_updates, tuple(values["block_gradient"])),
         )
     except (TypeError, KeyError, ValueError) as error:

@@ -58,11 +58,14 @@ class Means:
         trace: tr(Sigma).
         gradient_sq: |G|^2.
         errors: Of both; None where too few blocks tell.
+        num_updates: How many updates of equal weight, with the units of each looked at, would give
+            |G|^2 as exactly.
     """
 
     trace: float
     gradient_sq: float
     errors: Errors | None
+    num_updates: float
 
 
 @dataclass(frozen=True)
@@ -132,17 +135,14 @@ class BlockAverage:
             degrees += 1
         gradient_sq += share * correction
         if degrees < 1:
-            return Means(trace, gradient_sq, None)
+            return Means(trace, gradient_sq, None, self.num_blocks)
         # Distances are from the mean of the same values, hence the correction by the number of
         # blocks that decide; it is exact where all weights are equal.
         factor = 1 / (self.num_blocks * (1 - 1 / self._deciding()))
-        errors = Errors(
-            factor * xx,
-            factor * (xy + share * xz),
-            factor * max(yy + share * (2 * yz + share * zz), 0.0),
-            degrees,
-        )
-        return Means(trace, gradient_sq, errors)
+        combined = max(yy + share * (2 * yz + share * zz), 0.0)
+        errors = Errors(factor * xx, factor * (xy + share * xz), factor * combined, degrees)
+        worth = yy / combined if combined else 1.0
+        return Means(trace, gradient_sq, errors, self.num_blocks * worth)
 
     def _deciding(self) -> float:
         """Return how many blocks decide the scatter."""

@@ -16,7 +16,7 @@ from absa.noise_scale.student_t import two_sided_quantile
 from absa.signals import NoiseScale
 
 
-def noise_scale(average: BlockAverage, updates_per_block: float, confidence: float) -> NoiseScale:
+def noise_scale(average: BlockAverage, confidence: float) -> NoiseScale:
     """Return tr(Sigma) / |G|^2 with its interval.
 
     The interval holds the truth with at least about the stated probability, and each of its ends
@@ -24,7 +24,6 @@ def noise_scale(average: BlockAverage, updates_per_block: float, confidence: flo
 
     Args:
         average: Of what blocks say.
-        updates_per_block: How many updates one stands for, on average.
         confidence: In (0, 1).
 
     Returns:
@@ -50,7 +49,7 @@ def noise_scale(average: BlockAverage, updates_per_block: float, confidence: flo
         gradient_sq=means.gradient_sq,
         trace=means.trace,
         confidence=confidence,
-        num_updates=average.num_blocks * updates_per_block,
+        num_updates=means.num_updates,
     )
 
 

@@ -80,6 +80,7 @@ def test_norms_of_all_updates_count_as_far_as_they_help(shared, better):
     means = stepped(window, samples).rows[0].result()
     assert means.errors.var_gradient_sq == pytest.approx(1 / (200 * better), rel=0.25)
     assert means.gradient_sq == pytest.approx(1, abs=4 / np.sqrt(200 * better))
+    assert means.num_updates == pytest.approx(200 * better, rel=0.25)
 
 
 def test_a_training_set_used_up_in_one_update_has_its_gradient_known():
@@ -118,13 +119,15 @@ def test_units_are_looked_at_often_at_first_and_after_the_batch_has_grown():
     assert average.rows[0].result().errors.degrees > 5
 
 
-def test_an_update_that_is_not_finite_is_ignored():
+def test_an_update_that_was_skipped_is_ignored():
     window = NoiseWindow(samples=100)
     average = stepped(window, [expected(8, 1.0, 1.0, 2), expected(8, 1.0, 1.0)])
     for number in (float("nan"), float("inf"), 1e200):
         broken = replace(expected(8, 1.0, 1.0, 2), gradient=(number,))
         assert window.step(average, broken) is average
         assert window.step(average, replace(broken, gradient=(1.0,), units=(number,))) is average
+    nothing = NormSample(8, 0.0, (0.0,), (0.0,), 0.0)
+    assert window.step(average, nothing) is average
 
 
 def test_a_single_unit_leaves_the_block_open():
