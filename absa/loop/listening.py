@@ -61,7 +61,7 @@ def _stepped(training: Training, result: UpdateResult, sample: NormSample) -> No
 def heard(training: Training) -> Record:
     """Return what an observation says of the gradient noise; None stands for infinite."""
     noise, average = training.instruments.noise, training.signals.noise
-    if noise is None or not average.pairs:
+    if noise is None or not average.rows:
         return {}
     scales = noise.window.scales(average, noise.confidence)
     whole, seen = scales.whole, scales.preconditioned

@@ -1,30 +1,30 @@
 """Averages of an update's norms over the last samples: what a noise scale is made of.
 
 |g|^2 is known at every update, the units' norms only where they are looked at. Updates are taken in
-*blocks*: each ends with an update whose units were looked at, and begins after the one before. The
-trace that was measured at its end turns the mean |g|^2 of the whole block into one estimate of
-|G|^2, so that a block gives a pair (trace, |G|^2). Averages are of such pairs:
+*blocks*: each ends with an update whose units were looked at, and begins after the one before. That
+update gives a trace S and an estimate of |G|^2; the mean |g|^2 of the whole block, less S times the
+mean of 1 / batch, gives another one. What they differ by is the block's correction, by which
+`BlockAverage` lets the norms of all updates count as much as they are worth. So
 
-- every |g|^2 counts, though most cost nothing;
-- |g|^2 and the trace that is taken off it are of the same time and the same batch, so neither a
-  change of the batch nor a drift of the trace biases |G|^2 (the product of two separate averages
-  would: they may vary together);
-- pairs of different blocks hardly depend on each other, so their scatter gives the variances and
-  the covariance of the two means, whatever the distribution of gradients is.
+- neither a change of the batch nor a drift of the trace biases |G|^2: what is taken off |g|^2 is of
+  the same time and the same batch (separate averages of |g|^2, S and 1 / batch would have to be
+  multiplied, and vary together);
+- blocks hardly depend on each other, so their scatter gives the variances and the covariance of the
+  means, whatever the distribution of gradients is.
 
 How often the units are looked at need not be even: that is no function of what was measured.
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import astuple, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from absa.errors import CheckpointError, MeasurementError
+from absa.noise_scale.block_average import BlockAverage
 from absa.noise_scale.estimate import check, has_units, is_finite, trace_of
 from absa.noise_scale.groups import Groups
 from absa.noise_scale.interval import noise_scale
-from absa.noise_scale.pair_average import PairAverage
 from absa.noise_scale.sample import NormSample
 from absa.signals import NoiseScales
 
@@ -53,21 +53,19 @@ class NoiseAverage:
     """What is remembered; the same on every rank, part of a checkpoint by `as_values`.
 
     Args:
-        pairs: Average of the whole, then of each group; empty before the first block.
-        preconditioned: Average of the pairs as the optimizer sees them; None without.
-        updates_per_pair: Mean length of a block.
+        rows: Average of the whole, then of each group; empty before the first block.
+        preconditioned: Average as the optimizer sees gradients; None without.
         block: The one that has not ended.
     """
 
-    pairs: tuple[PairAverage, ...] = ()
-    preconditioned: PairAverage | None = None
-    updates_per_pair: float = 0.0
+    rows: tuple[BlockAverage, ...] = ()
+    preconditioned: BlockAverage | None = None
     block: Block = Block()
 
     @property
-    def num_pairs(self) -> float:
+    def num_blocks(self) -> float:
         """Return how many blocks of equal weight would have means as exact."""
-        return self.pairs[0].num_pairs if self.pairs else 0.0
+        return self.rows[0].num_blocks if self.rows else 0.0
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,7 @@ class NoiseWindow:
             num_samples: Samples of the next update.
         """
         block = average.block
-        counting = self.samples * (average.pairs[0].weight if average.pairs else 0.0)
+        counting = self.samples * (average.rows[0].weight if average.rows else 0.0)
         return (
             block.num_updates + 1 >= every_updates
             or (block.num_samples + num_samples) * MIN_BLOCKS >= counting
@@ -124,7 +122,7 @@ class NoiseWindow:
     def step(self, average: NoiseAverage, sample: NormSample) -> NoiseAverage:
         """Return the average after one more update.
 
-        An update whose norms are not finite was skipped, and is ignored.
+        One whose norms are not finite, or whose samples weigh nothing, was skipped and is ignored.
 
         Raises:
             MeasurementError: The sample contradicts itself, the training set or the groups.
@@ -148,14 +146,14 @@ class NoiseWindow:
             MeasurementError: The confidence is out of range, or the state is of other groups.
         """
         num_rows = 1 + len(self.groups.names)
-        pairs = average.pairs or (PairAverage(),) * num_rows
-        self._check_rows(len(pairs))
-        whole, *parts = (noise_scale(p, average.updates_per_pair, confidence) for p in pairs)
+        rows = average.rows or (BlockAverage(),) * num_rows
+        self._check_rows(len(rows))
+        whole, *parts = (noise_scale(row, confidence) for row in rows)
         seen = average.preconditioned
         return NoiseScales(
             whole=whole,
             groups=dict(zip(self.groups.names, parts, strict=True)),
-            preconditioned=None if seen is None else noise_scale(seen, 1.0, confidence),
+            preconditioned=None if seen is None else noise_scale(seen, confidence),
         )
 
     def _extended(self, block: Block, sample: NormSample) -> Block:
@@ -171,31 +169,30 @@ class NoiseWindow:
         fade, weight = math.exp(-age), -math.expm1(-age)
         assert sample.units is not None
         gradients, units = self.groups.sums(sample.gradient), self.groups.sums(sample.units)
-        # The mean over the block, weighted by samples, of 1 / batch - 1 / num_train.
-        excess = block.num_updates / block.num_samples - self._inverse
-        pairs = list(average.pairs or (PairAverage(),) * len(units))
-        self._check_rows(len(pairs))
-        for row, pair in enumerate(pairs):
-            trace = trace_of(sample, gradients[row], units[row])
-            gradient_sq = block.gradient[row] / block.num_samples - excess * trace
-            pairs[row] = pair.add(trace, gradient_sq, weight, fade)
-        share = weight / pairs[0].weight
-        return NoiseAverage(
-            tuple(pairs),
-            self._preconditioned(average.preconditioned, sample, weight, fade),
-            average.updates_per_pair + share * (block.num_updates - average.updates_per_pair),
-        )
+        # 1 / batch - 1 / num_train: of the last update, and how far the block's mean is from it.
+        excess = 1 / sample.num_samples - self._inverse
+        more = block.num_updates / block.num_samples - 1 / sample.num_samples
+        rows = list(average.rows or (BlockAverage(),) * len(units))
+        self._check_rows(len(rows))
+        for number, row in enumerate(rows):
+            last, mean = gradients[number], block.gradient[number] / block.num_samples
+            trace = trace_of(sample, last, units[number])
+            said = (trace, last - excess * trace, mean - last - more * trace)
+            rows[number] = row.add(said, weight, fade)
+        seen = self._preconditioned(average.preconditioned, sample, weight, fade)
+        return NoiseAverage(tuple(rows), seen)
 
     def _preconditioned(
-        self, pair: PairAverage | None, sample: NormSample, weight: float, fade: float
-    ) -> PairAverage | None:
+        self, row: BlockAverage | None, sample: NormSample, weight: float, fade: float
+    ) -> BlockAverage | None:
         """Add what the update that ends a block says: the others were not preconditioned."""
         if sample.preconditioned is None:
-            return pair
+            return row
         gradient, units = map(sum, sample.preconditioned)
         trace = trace_of(sample, gradient, units)
-        gradient_sq = gradient - (1 / sample.num_samples - self._inverse) * trace
-        return (pair or PairAverage()).add(trace, gradient_sq, weight, fade)
+        excess = 1 / sample.num_samples - self._inverse
+        said = (trace, gradient - excess * trace, 0.0)
+        return (row or BlockAverage()).add(said, weight, fade)
 
     @property
     def _inverse(self) -> float:
@@ -213,9 +210,8 @@ def as_values(average: NoiseAverage) -> dict[str, Any]:
     """Return a state as plain numbers in lists and dicts."""
     seen = average.preconditioned
     return {
-        "pairs": [list(astuple(pair)) for pair in average.pairs],
-        "preconditioned": None if seen is None else list(astuple(seen)),
-        "updates_per_pair": average.updates_per_pair,
+        "rows": [_plain(row) for row in average.rows],
+        "preconditioned": None if seen is None else _plain(seen),
         "block": [average.block.num_samples, average.block.num_updates],
         "block_gradient": list(average.block.gradient),
     }
@@ -231,9 +227,8 @@ def from_values(values: Mapping[str, Any]) -> NoiseAverage:
         seen = values["preconditioned"]
         num_samples, num_updates = values["block"]
         return NoiseAverage(
-            tuple(PairAverage(*pair) for pair in values["pairs"]),
-            None if seen is None else PairAverage(*seen),
-            values["updates_per_pair"],
+            tuple(_row(row) for row in values["rows"]),
+            None if seen is None else _row(seen),
             Block(num_samples, num_updates, tuple(values["block_gradient"])),
         )
     except (TypeError, KeyError, ValueError) as error:
@@ -241,3 +236,13 @@ def from_values(values: Mapping[str, Any]) -> NoiseAverage:
             f"the checkpoint's average of the noise scale is of another version of absa: {error}; "
             "resume with that one"
         ) from error
+
+
+def _plain(row: BlockAverage) -> list[float]:
+    return [row.weight, row.squares, row.fourths, *row.means, *row.means_2, *row.scatter_2]
+
+
+def _row(values: Sequence[float]) -> BlockAverage:
+    weight, squares, fourths, a, b, c, d, e, f, *scatter = values
+    xx, xy, xz, yy, yz, zz = scatter
+    return BlockAverage(weight, squares, fourths, (a, b, c), (d, e, f), (xx, xy, xz, yy, yz, zz))

@@ -54,7 +54,8 @@ def estimate(sample: NormSample, num_train: int | None = None) -> Estimate | Non
     check(sample, num_train)
     if not is_finite(sample):
         raise MeasurementError(
-            "the squared norms of an update are not finite; leave updates out that were skipped"
+            "the squared norms of an update are not finite, or its samples weigh nothing; leave "
+            "updates out that were skipped"
         )
     if sample.units is None or not has_units(sample):
         return None
@@ -89,11 +90,14 @@ def has_units(sample: NormSample) -> bool:
 
 
 def is_finite(sample: NormSample) -> bool:
-    """Return whether all norms are finite, and their squares: an average takes those too."""
+    """Return whether something weighed, and all norms and their squares are finite.
+
+    If not, the update was skipped.
+    """
     total = sum(sample.gradient) + sum(sample.units or ())
     for norms in sample.preconditioned or ():
         total += sum(norms)
-    return math.isfinite(total * total)
+    return sample.weight > 0 and math.isfinite(total * total)  # averages take squares
 
 
 def check(sample: NormSample, num_train: int | None) -> None:
@@ -102,10 +106,10 @@ def check(sample: NormSample, num_train: int | None) -> None:
     Raises:
         MeasurementError: It does.
     """
-    if sample.num_samples < 1 or not sample.weight > 0:
+    if sample.num_samples < 1 or sample.weight < 0:
         raise MeasurementError(
-            f"an update of {sample.num_samples} samples that weigh {sample.weight:g}: both must be "
-            "above 0"
+            f"an update of {sample.num_samples} samples that weigh {sample.weight:g}: there must "
+            "be a sample, and no negative weight"
         )
     if num_train is not None and sample.num_samples > num_train:
         raise MeasurementError(

@@ -11,20 +11,19 @@ Source: Fieller 1954, "Some problems in interval estimation", J. R. Stat. Soc. B
 import math
 
 from absa.errors import MeasurementError
-from absa.noise_scale.pair_average import Errors, PairAverage
+from absa.noise_scale.block_average import BlockAverage, Errors
 from absa.noise_scale.student_t import two_sided_quantile
 from absa.signals import NoiseScale
 
 
-def noise_scale(average: PairAverage, updates_per_pair: float, confidence: float) -> NoiseScale:
+def noise_scale(average: BlockAverage, confidence: float) -> NoiseScale:
     """Return tr(Sigma) / |G|^2 with its interval.
 
     The interval holds the truth with at least about the stated probability, and each of its ends
     errs in about half of the rest: "at least ``lower``" alone is wrong half as often.
 
     Args:
-        average: Of pairs that were measured apart from each other.
-        updates_per_pair: How many updates one pair stands for, on average.
+        average: Of what blocks say.
         confidence: In (0, 1).
 
     Returns:
@@ -35,24 +34,22 @@ def noise_scale(average: PairAverage, updates_per_pair: float, confidence: float
     """
     if not 0 < confidence < 1:
         raise MeasurementError(f"the confidence is {confidence}; it must be above 0 and below 1")
-    errors = average.errors()
-    if errors is None:
-        lower, upper = 0.0, math.inf
-    else:
-        t = two_sided_quantile(confidence, errors.degrees)
-        lower, upper = fieller(average.trace, average.gradient_sq, errors, t)
-    value = None
+    means = average.result()
+    lower, value, upper = 0.0, None, math.inf
+    if means.errors is not None:
+        t = two_sided_quantile(confidence, means.errors.degrees)
+        lower, upper = fieller(means.trace, means.gradient_sq, means.errors, t)
     if upper < math.inf:
-        value = average.trace / average.gradient_sq
+        value = means.trace / means.gradient_sq
         lower, upper = min(lower, value), max(upper, value)  # rounding apart, they are that already
     return NoiseScale(
         value=value,
         lower=lower,
         upper=upper,
-        gradient_sq=average.gradient_sq,
-        trace=average.trace,
+        gradient_sq=means.gradient_sq,
+        trace=means.trace,
         confidence=confidence,
-        num_updates=average.num_pairs * updates_per_pair,
+        num_updates=means.num_updates,
     )
 
 
@@ -76,14 +73,21 @@ def fieller(trace: float, gradient_sq: float, errors: Errors, t: float) -> tuple
         ratios fit, what lies between them is not left out.
     """
     gradient_sq = max(gradient_sq, 0.0)
-    a = gradient_sq**2 - t**2 * errors.var_gradient_sq
-    h = trace * gradient_sq - t**2 * errors.covariance
-    c = trace**2 - t**2 * errors.var_trace
+    far, far_sq = t * math.sqrt(errors.var_trace), t * math.sqrt(errors.var_gradient_sq)
+    # In units of their own size: the products below can neither overflow nor vanish.
+    unit, unit_sq = max(trace, far), max(gradient_sq, far_sq)
+    if unit == 0:  # no noise was ever seen
+        return 0.0, 0.0 if gradient_sq > 0 else math.inf
+    if unit_sq == 0:  # no gradient was
+        return math.inf, math.inf
+    x, y, far, far_sq = trace / unit, gradient_sq / unit_sq, far / unit, far_sq / unit_sq
+    a = (y - far_sq) * (y + far_sq)
+    h = x * y - errors.correlation * far * far_sq
+    c = (x - far) * (x + far)
     root = math.sqrt(max(h * h - a * c, 0.0))
-    if c <= 0:
-        lower = 0.0  # the ratio 0 fits
-    elif h > 0:
-        lower = c / (h + root)
-    else:  # then a < 0, but where every error is 0
-        lower = (h - root) / a if a < 0 else math.inf
-    return lower, (h + root) / a if a > 0 else math.inf
+    lower, upper = 0.0, math.inf
+    if c > 0:  # the ratio 0 does not fit; a < 0 where h <= 0
+        lower = c / (h + root) if h > 0 else (h - root) / a
+    if a > 0:
+        upper = (h + root) / a
+    return lower * (unit / unit_sq), upper * (unit / unit_sq)

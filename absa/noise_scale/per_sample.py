@@ -1,7 +1,5 @@
 """The norms of single samples' gradients, for small networks: every sample is a unit."""
 
-from typing import Any
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -12,6 +10,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from absa.curvature.problem import Losses
 from absa.errors import MeasurementError
 from absa.models.ghost_batch_norm import GhostBatchNorm
+from absa.noise_scale.pass_norms import norm
 from absa.noise_scale.sample import NormSample
 from absa.task import Batch
 
@@ -82,9 +81,8 @@ class _Bound(nn.Module):
         return self._losses(self.model, batch)
 
 
-def _squared_norms(tensors: dict[str, Any]) -> Float[Tensor, " tensors"]:
-    norms = [torch.linalg.vector_norm(t, dtype=torch.float64) for t in tensors.values()]
-    return torch.stack(norms).square().cpu()
+def _squared_norms(tensors: dict[str, Tensor]) -> Float[Tensor, " tensors"]:
+    return torch.stack([norm(t) for t in tensors.values()]).cpu().double().square()
 
 
 def _check_apart(model: nn.Module) -> None:

@@ -6,7 +6,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-# 40 nodes are exact to 1e-9 for all degrees of freedom from 1 up (compared with scipy).
+# With 40 nodes the quantile of 1 to 1e6 degrees is within 6e-9 of scipy's up to 99 %, within 3e-4
+# at 99.9 %, where the density has a corner at the end for degrees near 1.
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(40)
 
 

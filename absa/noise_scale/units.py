@@ -1,16 +1,17 @@
 """Gradients of parts of an update in a loop of your own: what `NormSample` is made from."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
+import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
-from absa.collective import ALONE, Collective
+from absa.collective import ALONE, Collective, ProcessGroup
 from absa.errors import MeasurementError
+from absa.noise_scale.pass_norms import PassNorms, norm, stacked, widest_dtype
 from absa.noise_scale.sample import NormSample
 
 
@@ -23,7 +24,8 @@ class LoopOptions:
         loss: What goes backward: the mean of a pass's losses or their sum.
         reduction: What ``.grad`` holds in the end: the mean over the ranks, as
             `DistributedDataParallel` makes it, or the sum. Of no meaning on one rank.
-        collective: The ranks; ``ProcessGroup(dist.group.WORLD)`` for DDP.
+        collective: The ranks. Default: those of torch's default process group, as for DDP, or this
+            process alone if there is none.
 
     Raises:
         MeasurementError: ``every_updates`` is below 1.
@@ -32,7 +34,7 @@ class LoopOptions:
     every_updates: int = 1
     loss: Literal["mean", "sum"] = "mean"
     reduction: Literal["mean", "sum"] = "mean"
-    collective: Collective = ALONE
+    collective: Collective | None = None
 
     def __post_init__(self) -> None:
         if self.every_updates < 1:
@@ -77,19 +79,16 @@ class GradientUnits:
         if not self._parameters:
             raise MeasurementError("there are no parameters that require a gradient")
         self._options = options or LoopOptions()
+        self._collective = self._options.collective or _default_group()
         self._device = self._parameters[0].device
-        # Differences of these sums are wanted; Apple's GPUs have nothing wider than float32.
-        self._dtype = torch.float32 if self._device.type == "mps" else torch.float64
-        self._hooks: list[RemovableHandle] = []
-        self._fresh: list[Tensor | None] = []
-        self._added: list[Tensor | None] = []
+        self._passes = PassNorms(self._parameters)
         self._updates, self._had_units = 0, False
         self._begin()
 
     @property
     def is_looking(self) -> bool:
         """Whether the units of the current update are looked at."""
-        return bool(self._hooks)
+        return self._passes.is_listening
 
     def add(
         self, num_samples: int, *, weight: float | None = None, loss_scale: float = 1.0
@@ -113,17 +112,19 @@ class GradientUnits:
                 f"a pass of {num_samples} samples with weight * loss_scale = {weight}: it needs a "
                 "sample at least, and no negative weight"
             )
-        added, self._added = self._added, [None] * len(self._parameters)
+        norms = self._passes.take() if self.is_looking else None
         if weight == 0:
             return
         self._num_samples += num_samples
         self._weight += weight
         self._samples_per_weight += num_samples / weight
         self._num_units += 1
-        if self.is_looking:
-            self._units.add_(self._stacked(added).square() / weight)
+        if norms is not None:
+            self._units.add_(norms / weight)
 
-    def backward_by_halves(self, losses: Float[Tensor, " samples"]) -> None:
+    def backward_by_halves(
+        self, losses: Float[Tensor, " samples"], *, loss_scale: float = 1.0
+    ) -> None:
         """Send the mean of ``losses`` backward; in two halves where units are looked at.
 
         For one rank without accumulation: one forward pass, and in every ``every_updates``-th
@@ -133,6 +134,7 @@ class GradientUnits:
 
         Args:
             losses: One per sample, at least 2, still attached to the graph.
+            loss_scale: What their mean is multiplied with, > 0.
 
         Raises:
             MeasurementError: There is only one loss.
@@ -141,13 +143,14 @@ class GradientUnits:
         if num_samples < 2:
             raise MeasurementError("the losses of one sample cannot be halved; give at least two")
         if not self.is_looking:
-            losses.mean().backward()
-            self.add(num_samples, weight=1.0)
+            (losses.mean() * loss_scale).backward()
+            self.add(num_samples, weight=loss_scale)
             return
         half = num_samples // 2
         for part, keeps in ((losses[:half], True), (losses[half:], False)):
-            (part.sum() / num_samples).backward(retain_graph=keeps)
-            self.add(len(part), weight=len(part) / num_samples)
+            scale = loss_scale / num_samples
+            (part.sum() * scale).backward(retain_graph=keeps)
+            self.add(len(part), weight=len(part) * scale)
 
     def finish(self, num_samples: int | None = None) -> NormSample:
         """Return the norms of the update, and begin the next one.
@@ -163,18 +166,19 @@ class GradientUnits:
             MeasurementError: There was no pass, or only one in the first update that should say
                 something of the noise.
         """
-        ranks = self._options.collective.world_size
+        ranks = self._collective.world_size
         own = torch.tensor(
             [self._num_samples, self._weight, self._samples_per_weight, self._num_units],
-            dtype=self._dtype,
+            dtype=widest_dtype(self._device),
             device=self._device,
         )
         if self.is_looking:
             own = torch.cat((own, self._units))
-            self._options.collective.start_sum(own).wait()
+            self._collective.start_sum(own).wait()
         else:
             own *= ranks
-        norms = self._stacked([self._norm(p.grad) for p in self._parameters]).square()
+        gradients = [None if p.grad is None else norm(p.grad) for p in self._parameters]
+        norms = stacked(gradients, self._device).square()
         numbers = torch.cat((own, norms)).tolist()
         sample = self._sample(numbers, num_samples)
         self._updates += 1
@@ -183,9 +187,7 @@ class GradientUnits:
 
     def close(self) -> None:
         """Take the hooks off the parameters."""
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks.clear()
+        self._passes.stop()
 
     def _sample(self, numbers: list[float], num_samples: int | None) -> NormSample:
         """Return the sample with weights such that they sum to the number of samples."""
@@ -199,12 +201,11 @@ class GradientUnits:
                 "the update was one pass on one rank, whose norm says nothing of the noise: "
                 "accumulate two passes, or use backward_by_halves"
             )
-        self._had_units |= (
-            self.is_looking
-        )  # from now on a lone pass is what is left at the end of an epoch
+        # From now on a lone pass is what is left at the end of an epoch.
+        self._had_units |= self.is_looking
         total = round(samples) if num_samples is None else num_samples
         per_weight = total / weight
-        ranks = self._options.collective.world_size if self._options.reduction == "mean" else 1
+        ranks = self._collective.world_size if self._options.reduction == "mean" else 1
         tensors = len(self._parameters)
         gradient = tuple(norm * (ranks / weight) ** 2 for norm in norms[-tensors:])
         if not self.is_looking or num_units < 2:
@@ -215,51 +216,17 @@ class GradientUnits:
     def _begin(self) -> None:
         self._num_samples, self._num_units = 0, 0
         self._weight, self._samples_per_weight = 0.0, 0.0
-        self._fresh = [None] * len(self._parameters)
-        self._added = [None] * len(self._parameters)
-        self._units = torch.zeros(len(self._parameters), dtype=self._dtype, device=self._device)
-        self.close()
-        if self._updates % self._options.every_updates == 0:
-            for number, parameter in enumerate(self._parameters):
-                self._hooks.append(parameter.register_hook(self._before(number)))
-                self._hooks.append(
-                    parameter.register_post_accumulate_grad_hook(self._after(number))
-                )
-
-    def _before(self, number: int) -> Callable[[Tensor], None]:
-        """Return a hook that sees a gradient on its own, before it is added to ``.grad``."""
-
-        def on_gradient(gradient: Tensor) -> None:
-            self._fresh[number] = self._norm(gradient)
-
-        return on_gradient
-
-    def _after(self, number: int) -> Callable[[Tensor], None]:
-        """Return a hook that says it was added: ``torch.autograd.grad`` does not add."""
-
-        def on_added(_: Tensor) -> None:
-            if self._added[number] is not None:
-                raise MeasurementError(
-                    "a parameter received its gradient twice in one pass: call add(num_samples) "
-                    "after each backward pass, and use non-reentrant activation checkpointing"
-                )
-            self._added[number] = self._fresh[number]
-
-        return on_added
-
-    def _norm(self, gradient: Tensor | None) -> Tensor | None:
-        if gradient is None:
-            return None
-        values = gradient.detach()
-        if values.is_sparse:
-            values = values.coalesce().values()
-        # Squares of bfloat16 and float16 are added up in float32.
-        dtype = torch.promote_types(values.dtype, torch.float32)
-        norm: Tensor = torch.linalg.vector_norm(values, dtype=dtype)
-        return norm
-
-    def _stacked(self, norms: list[Tensor | None]) -> Float[Tensor, " tensors"]:
-        zero = torch.zeros((), dtype=self._dtype, device=self._device)
-        return torch.stack(
-            [zero if n is None else n.to(device=self._device, dtype=self._dtype) for n in norms]
+        self._units = torch.zeros(
+            len(self._parameters), dtype=widest_dtype(self._device), device=self._device
         )
+        self._passes.stop()
+        if self._updates % self._options.every_updates == 0:
+            self._passes.start()
+
+
+def _default_group() -> Collective:
+    if not (dist.is_available() and dist.is_initialized()):
+        return ALONE
+    group = dist.group.WORLD
+    assert group is not None
+    return ProcessGroup(group)

@@ -10,7 +10,6 @@ import torch.multiprocessing as mp
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from absa.collective import ProcessGroup
 from absa.noise_scale.units import GradientUnits, LoopOptions
 
 CUTS = ((5,), (3, 2))
@@ -31,8 +30,7 @@ def data(rank: int) -> tuple[torch.Tensor, torch.Tensor]:
 def train(rank: int, cut: tuple[int, ...]) -> list[object]:
     """Return the samples of two updates at the same weights, the second not looked at."""
     model = DistributedDataParallel(network())
-    options = LoopOptions(every_updates=2, collective=ProcessGroup(dist.group.WORLD))
-    units = GradientUnits(model.parameters(), options)
+    units = GradientUnits(model.parameters(), LoopOptions(every_updates=2))
     found: list[object] = []
     x, y = data(rank)
     for _ in range(2):

@@ -21,7 +21,7 @@ def mean_estimate(samples, num_train=None):
 
 
 @given(cut=CUTS, left_out=st.integers(0, 1), seed=st.integers(0, 99))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_over_all_orders_of_a_training_set_both_means_are_exact(cut, left_out, seed):
     size = sum(cut)
     data = np.random.default_rng(seed).normal(1, 2, (size + left_out, 2))
@@ -102,9 +102,10 @@ def test_equal_gradients_have_no_noise():
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"num_samples": 0}, "both must be above 0"),
-        ({"weight": 0.0}, "both must be above 0"),
-        ({"weight": float("nan")}, "both must be above 0"),
+        ({"num_samples": 0}, "there must be a sample"),
+        ({"weight": -1.0}, "no negative weight"),
+        ({"weight": 0.0}, "weigh nothing"),
+        ({"weight": float("nan")}, "weigh nothing"),
         ({"num_samples": 9}, "training set of 8"),
         ({"units": (1.0,)}, "norms of 2 tensors"),
         ({"gradient": (1.0, float("inf"))}, "not finite"),

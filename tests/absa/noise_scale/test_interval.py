@@ -8,8 +8,8 @@ from noisy_gradients import Source, Updates, train
 
 from absa.errors import MeasurementError
 from absa.noise_scale.average import NoiseWindow
+from absa.noise_scale.block_average import BlockAverage, Errors
 from absa.noise_scale.interval import fieller, noise_scale
-from absa.noise_scale.pair_average import Errors, PairAverage
 
 ANY = st.floats(-1e3, 1e3)
 
@@ -42,10 +42,10 @@ def test_the_interval_holds_the_ratios_that_fit(trace, gradient_sq, spread, corr
 @given(pairs=st.lists(st.tuples(st.floats(0, 1e6), ANY), min_size=2, max_size=12))
 @settings(max_examples=60, deadline=None)
 def test_no_data_make_a_negative_or_an_endless_value(pairs):
-    average = PairAverage()
+    average = BlockAverage()
     for trace, gradient_sq in pairs:
-        average = average.add(trace, gradient_sq, 1.0, 1.0)
-    found = noise_scale(average, 1.0, 0.9)
+        average = average.add((trace, gradient_sq, 0.0), 1.0, 1.0)
+    found = noise_scale(average, 0.9)
     assert 0 <= found.lower <= found.upper
     assert (found.value is None) == (found.upper == math.inf)
     if found.value is not None:
@@ -61,12 +61,12 @@ def test_small_errors_give_the_interval_of_error_propagation():
 
 
 def test_without_errors_the_interval_is_the_value():
-    average = PairAverage()
+    average = BlockAverage()
     for _ in range(5):
-        average = average.add(30.0, 2.0, 1.0, 1.0)
-    found = noise_scale(average, 10.0, 0.95)
+        average = average.add((30.0, 2.0, 0.0), 1.0, 1.0)
+    found = noise_scale(average, 0.95)
     assert (found.lower, found.value, found.upper) == pytest.approx((15, 15, 15))
-    assert found.num_updates == pytest.approx(50)
+    assert found.num_updates == pytest.approx(5)
 
 
 def test_a_gradient_that_is_not_resolved_leaves_a_lower_bound():
@@ -90,18 +90,18 @@ def test_a_bound_on_both_sides_may_begin_at_zero():
     assert upper == pytest.approx(0.3, rel=0.01)
 
 
-def test_one_pair_tells_nothing_of_its_error():
-    found = noise_scale(PairAverage().add(30.0, 2.0, 1.0, 1.0), 1.0, 0.9)
+def test_one_block_tells_nothing_of_its_error():
+    found = noise_scale(BlockAverage().add((30.0, 2.0, 0.0), 1.0, 1.0), 0.9)
     assert (found.value, found.lower, found.upper) == (None, 0.0, math.inf)
     assert found.trace == 30.0
 
 
 @given(st.floats(0.01, 0.9), st.floats(0.01, 0.09))
 def test_more_confidence_never_narrows(confidence, more):
-    average = PairAverage()
+    average = BlockAverage()
     for trace, gradient_sq in ((30.0, 2.0), (31.0, 2.5), (28.0, 1.2)):
-        average = average.add(trace, gradient_sq, 1.0, 1.0)
-    narrow, wide = (noise_scale(average, 1.0, c) for c in (confidence, confidence + more))
+        average = average.add((trace, gradient_sq, 0.0), 1.0, 1.0)
+    narrow, wide = (noise_scale(average, c) for c in (confidence, confidence + more))
     assume(narrow.upper < math.inf)
     assert wide.lower <= narrow.lower
     assert wide.upper >= narrow.upper
@@ -110,7 +110,7 @@ def test_more_confidence_never_narrows(confidence, more):
 @pytest.mark.parametrize("confidence", [0, 1, 90, float("nan")])
 def test_a_confidence_that_is_none_is_refused(confidence):
     with pytest.raises(MeasurementError, match="confidence"):
-        noise_scale(PairAverage(), 1.0, confidence)
+        noise_scale(BlockAverage(), confidence)
 
 
 def covered(source, parts, every, confidence, trials):

@@ -10,7 +10,6 @@ from noisy_gradients import Source, Updates, norms_of, train
 from absa.errors import CheckpointError, MeasurementError
 from absa.noise_scale.average import NoiseAverage, NoiseWindow, as_values, from_values
 from absa.noise_scale.groups import Groups
-from absa.noise_scale.pair_average import PairAverage
 from absa.noise_scale.sample import NormSample
 
 POSITIVE = st.floats(0.01, 100)
@@ -37,33 +36,6 @@ def two_tensors(generator, cut=(2, 3)):
 
 
 @given(
-    pairs=st.lists(st.tuples(POSITIVE, POSITIVE, POSITIVE), min_size=2, max_size=8),
-    fade=st.floats(0.1, 1),
-)
-@settings(max_examples=50, deadline=None)
-def test_pairs_are_averaged_like_a_list_of_all_of_them(pairs, fade):
-    average = PairAverage()
-    for x, y, weight in pairs:
-        average = average.add(x, y, weight, fade)
-    x, y, weights = np.array(pairs).T
-    weights = weights * fade ** np.arange(len(pairs))[::-1]
-    shares = weights / weights.sum()
-    assert average.trace == pytest.approx(shares @ x)
-    assert average.gradient_sq == pytest.approx(shares @ y)
-    assert average.num_pairs == pytest.approx(1 / (shares**2).sum())
-    deciding = (shares**2).sum() ** 2 / (shares**4).sum()
-    errors = average.errors()
-    assert (errors is None) == (deciding < 2)
-    if errors is not None:
-        far_x, far_y = x - shares @ x, y - shares @ y
-        correction = 1 - 1 / deciding
-        assert errors.var_trace == pytest.approx((shares * far_x) @ (shares * far_x) / correction)
-        covariance = (shares * far_x) @ (shares * far_y) / correction
-        assert errors.covariance == pytest.approx(covariance, abs=1e-9)
-        assert errors.degrees == pytest.approx(deciding - 1)
-
-
-@given(
     updates=st.lists(
         st.tuples(st.integers(1, 500), POSITIVE, st.booleans()), min_size=1, max_size=20
     ),
@@ -82,21 +54,39 @@ def test_neither_a_new_batch_nor_a_drifting_trace_biases_the_gradient(updates, g
     assert found.gradient_sq == pytest.approx(gradient_sq, abs=1e-9)
 
 
-def test_every_norm_counts_though_few_units_are_looked_at():
+def blocks_of(generator, length, own, shared):
+    """Return a block: norms that err on their own, and in common with the last one's units."""
+    sample = expected(64, 640.0, 1.0, num_units=8)
+    updates = [
+        replace(sample, units=None, gradient=(sample.gradient[0] + error,))
+        for error in generator.normal(0, own, length - 1).tolist()
+    ]
+    error, both = generator.normal(0, own), shared * generator.normal()
+    norm = sample.gradient[0] + error + both / 64
+    units = 7 * (640.0 + both) + 64 * norm  # the trace is then 640 + both
+    return [*updates, replace(sample, gradient=(norm,), units=(units,))]
+
+
+@pytest.mark.parametrize(
+    ("shared", "better"),
+    # Were all norms to count alike, the error of the trace would count too.
+    [(0.0, 10.0), (200.0, 1.0)],
+)
+def test_norms_of_all_updates_count_as_far_as_they_help(shared, better):
+    """The variance is that of the last updates alone, or of ten times as many."""
     generator = np.random.default_rng(0)
-    sample = expected(64, 640.0, 1.0)
-    noise = generator.normal(0, 1, 100).tolist()
-    updates = [replace(sample, gradient=(sample.gradient[0] + e,)) for e in noise]
-    updates.append(expected(64, 640.0, 1.0, num_units=8))
-    average = stepped(NoiseWindow(samples=1e9), updates)
-    assert average.pairs[0].gradient_sq == pytest.approx(1 + sum(noise) / 101)
-    assert average.updates_per_pair == 101
+    samples = [s for _ in range(200) for s in blocks_of(generator, 10, 1.0, shared)]
+    window = NoiseWindow(samples=1e12)
+    means = stepped(window, samples).rows[0].result()
+    assert means.errors.var_gradient_sq == pytest.approx(1 / (200 * better), rel=0.25)
+    assert means.gradient_sq == pytest.approx(1, abs=4 / np.sqrt(200 * better))
+    assert means.num_updates == pytest.approx(200 * better, rel=0.25)
 
 
 def test_a_training_set_used_up_in_one_update_has_its_gradient_known():
     window = NoiseWindow(samples=1e3, num_train=64)
     sample = replace(expected(64, 640.0, 1.0, num_units=8), gradient=(1.0,))
-    assert stepped(window, [sample]).pairs[0].gradient_sq == pytest.approx(1.0)
+    assert stepped(window, [sample]).rows[0].result().gradient_sq == pytest.approx(1.0)
 
 
 def test_old_updates_fade_by_samples_and_not_by_updates():
@@ -110,12 +100,12 @@ def test_old_updates_fade_by_samples_and_not_by_updates():
     )
     old = (np.exp(-1) - np.exp(-3)) / (1 - np.exp(-3))  # two windows of three, one window ago
     for average in (many, few):
-        assert average.pairs[0].gradient_sq == pytest.approx(1 + 4 * old)
+        assert average.rows[0].result().gradient_sq == pytest.approx(1 + 4 * old)
 
 
 def test_a_window_shorter_than_ten_updates_holds_ten():
     average = stepped(NoiseWindow(samples=1), [expected(64, 1.0, 1.0, 4)] * 200)
-    assert average.num_pairs == pytest.approx(20, rel=0.01)
+    assert average.num_blocks == pytest.approx(20, rel=0.01)
 
 
 def test_units_are_looked_at_often_at_first_and_after_the_batch_has_grown():
@@ -126,22 +116,24 @@ def test_units_are_looked_at_often_at_first_and_after_the_batch_has_grown():
     assert all(due[:10])
     assert sum(due[200:300]) == 10
     assert sum(due[300:]) > 50
-    assert average.pairs[0].errors().degrees > 5
+    assert average.rows[0].result().errors.degrees > 5
 
 
-def test_an_update_that_is_not_finite_is_ignored():
+def test_an_update_that_was_skipped_is_ignored():
     window = NoiseWindow(samples=100)
     average = stepped(window, [expected(8, 1.0, 1.0, 2), expected(8, 1.0, 1.0)])
     for number in (float("nan"), float("inf"), 1e200):
         broken = replace(expected(8, 1.0, 1.0, 2), gradient=(number,))
         assert window.step(average, broken) is average
         assert window.step(average, replace(broken, gradient=(1.0,), units=(number,))) is average
+    nothing = NormSample(8, 0.0, (0.0,), (0.0,), 0.0)
+    assert window.step(average, nothing) is average
 
 
 def test_a_single_unit_leaves_the_block_open():
     window = NoiseWindow(samples=100)
     average = stepped(window, [expected(8, 1.0, 1.0, 2), expected(8, 1.0, 1.0, 1)])
-    assert average.num_pairs == 1
+    assert average.num_blocks == 1
     assert average.block.num_updates == 1
 
 
@@ -179,7 +171,7 @@ def test_a_state_comes_back_from_json_to_the_bit_and_goes_on_alike(number):
 
 def test_a_state_of_another_form_is_refused():
     with pytest.raises(CheckpointError, match="another version"):
-        from_values({"pairs": []})
+        from_values({"rows": []})
 
 
 def test_a_state_of_other_groups_is_refused():
