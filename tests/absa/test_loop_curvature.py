@@ -118,7 +118,7 @@ def test_ranks_measure_together():
     for ours, theirs in zip(
         alone.boundary.of("curvature"), first.boundary.of("curvature"), strict=True
     ):
-        assert ours["values"] == pytest.approx(theirs["values"], rel=1e-3)
+        assert ours["values"] == pytest.approx(theirs["values"], rel=0.05)
 
 
 def test_samples_are_chosen_once_for_all():
