@@ -19,69 +19,12 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from absa.curvature.operator import Operator
+from absa.curvature.projection import Projection, Remainder, ritz
 
 Numbers = Float64[np.ndarray, " n"]
 
 Agree = Callable[[Numbers], Numbers]
 """Turns this rank's numbers into those that all ranks go on with."""
-
-
-@dataclass(frozen=True)
-class Remainder:
-    """What the basis lacks of one vector: a basis vector to be.
-
-    Args:
-        chain: The start vector that it descends from.
-        column: The basis vector of whose product it remains; None for what remains of a start.
-        scale: Norm of what it remains of.
-    """
-
-    chain: int
-    column: int | None
-    scale: float
-
-
-@dataclass(frozen=True)
-class Projection:
-    """What is known of a symmetric A from its products with an orthonormal basis Q of m vectors.
-
-    A Q = Q matrix + R with Q'R = 0, but for rounding.
-
-    Args:
-        matrix: Q'A Q, each column from a product of its own: what it lacks in symmetry is rounding.
-        starts: Row i is Q' times start vector i, at unit length.
-        remainders: One at most per chain.
-        gram: Their inner products.
-        num_products: How many each chain has had.
-        dropped: Norm of all in R that was taken for zero.
-    """
-
-    matrix: Float64[np.ndarray, "m m"]
-    starts: Float64[np.ndarray, "s m"]
-    remainders: tuple[Remainder, ...]
-    gram: Float64[np.ndarray, "p p"]
-    num_products: tuple[int, ...]
-    dropped: float
-
-    @property
-    def finite(self) -> bool:
-        """Whether every number is."""
-        return bool(np.isfinite(self.matrix).all() and np.isfinite(self.gram).all())
-
-    @property
-    def outside(self) -> Float64[np.ndarray, "p m"]:
-        """A matrix B with B'B = R'R: the part of A Q outside of the basis, in coordinates."""
-        values, vectors = np.linalg.eigh(self.gram)
-        root = np.sqrt(np.maximum(values, 0))[:, None] * vectors.T
-        columns = np.zeros((len(self.remainders), len(self.matrix)))
-        for row, remainder in enumerate(self.remainders):
-            if remainder.column is not None:
-                columns[row, remainder.column] = 1
-        return np.asarray(root @ columns)
-
-    def holds(self, start: int) -> bool:
-        """Whether all of a start vector is in the basis."""
-        return all(r.column is not None or r.chain != start for r in self.remainders)
 
 
 @dataclass(frozen=True)
@@ -97,21 +40,6 @@ class Krylov:
     basis: tuple[Float[Tensor, " dim"], ...]
     pending: tuple[Float[Tensor, " dim"], ...]
     projection: Projection
-
-
-@dataclass(frozen=True)
-class Ritz:
-    """The eigenpairs of a projection, largest algebraic value first.
-
-    Args:
-        values: Each is at most the eigenvalue of A of its rank.
-        coordinates: Column i is Ritz vector i in the basis.
-        residuals: Norm of A y - value y for each unit Ritz vector y.
-    """
-
-    values: Float64[np.ndarray, " m"]
-    coordinates: Float64[np.ndarray, "m m"]
-    residuals: Float64[np.ndarray, " m"]
 
 
 def alone(numbers: Numbers) -> Numbers:
@@ -162,17 +90,6 @@ def extend(operator: Operator, krylov: Krylov, which: int = 0, agree: Agree = al
     return _deflated(Krylov(basis, tuple(pending), _grown(krylov.projection, which, inside, gram)))
 
 
-def ritz(projection: Projection) -> Ritz:
-    """Return the eigenpairs of the operator seen through the basis.
-
-    Args:
-        projection: Finite.
-    """
-    values, vectors = np.linalg.eigh((projection.matrix + projection.matrix.T) / 2)
-    values, vectors = values[::-1], vectors[:, ::-1]
-    return Ritz(values, vectors, np.linalg.norm(projection.outside @ vectors, axis=0))
-
-
 def ritz_vectors(krylov: Krylov, num: int) -> Float[Tensor, "k dim"]:
     """Return the vectors of the largest Ritz values as rows.
 
@@ -187,37 +104,6 @@ def ritz_vectors(krylov: Krylov, num: int) -> Float[Tensor, "k dim"]:
             row.add_(vector, alpha=weight)
         rows.append(row)
     return torch.stack(rows)
-
-
-def largest_part(projection: Projection, coordinates: Float64[np.ndarray, " m"]) -> int:
-    """Return the remainder that most of R y is made of: multiplying that one helps y most.
-
-    Args:
-        projection: With a remainder left.
-        coordinates: Of y, a vector of the basis.
-    """
-    lengths = np.sqrt(np.diag(projection.gram))
-    parts = [
-        0.0 if r.column is None else abs(coordinates[r.column]) * length
-        for r, length in zip(projection.remainders, lengths, strict=True)
-    ]
-    return int(np.argmax(parts))
-
-
-def rounding(projection: Projection, dtype: torch.dtype) -> float:
-    """Return how far rounding may have moved a Ritz value.
-
-    The two halves of the matrix come from different products, so what it lacks in symmetry shows
-    how the operator rounds, and an error of norm e moves no eigenvalue by more than e (Weyl). To it
-    come the rounding of the inner products and what was dropped.
-
-    Args:
-        projection: Finite.
-        dtype: Of the vectors.
-    """
-    skew = projection.matrix - projection.matrix.T
-    inner = 4 * torch.finfo(dtype).eps * np.linalg.norm(projection.matrix, 2)
-    return float(np.linalg.norm(skew, 2) + inner) + projection.dropped
 
 
 def dot(left: Float[Tensor, " dim"], right: Float[Tensor, " dim"]) -> float:

@@ -26,7 +26,7 @@ import math
 import numpy as np
 from jaxtyping import Float64
 
-from absa.curvature.band_lanczos import Projection, ritz
+from absa.curvature.projection import Projection, ritz
 
 
 def smallest_cosine(dim: int, failure_probability: float) -> float:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from absa.curvature.band_lanczos import Projection, Ritz, largest_part
 from absa.curvature.bound import least_squares
+from absa.curvature.projection import Projection, Ritz, largest_part
 from absa.errors import MeasurementError
 from absa.signals import Stopped
 

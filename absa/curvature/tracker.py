@@ -23,13 +23,12 @@ from absa.curvature.band_lanczos import (
     Krylov,
     begin,
     extend,
-    ritz,
     ritz_vectors,
-    rounding,
 )
 from absa.curvature.bound import upper_bound
 from absa.curvature.operator import CurvatureOperator
 from absa.curvature.problem import Problem
+from absa.curvature.projection import ritz, rounding
 from absa.curvature.random_vectors import normal
 from absa.curvature.stopping import Aim, FallTest, Knowledge, next_remainder, verdict
 from absa.errors import MeasurementError
@@ -202,7 +201,7 @@ def _grow(
 
 def _knowledge(tracker: HessianTracker, operator: CurvatureOperator, krylov: Krylov) -> Knowledge:
     projection = krylov.projection
-    error = rounding(projection, operator.dtype)
+    error = rounding(projection, torch.finfo(operator.dtype).eps)
     random = len(projection.starts) - 1
     upper = upper_bound(projection, random, operator.dim, tracker.failure_probability)
     return Knowledge(projection, ritz(projection), error, upper + error)

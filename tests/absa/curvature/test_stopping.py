@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from absa.curvature.band_lanczos import Projection, Remainder, Ritz
+from absa.curvature.projection import Projection, Remainder, Ritz
 from absa.curvature.stopping import (
     Aim,
     FallTest,

@@ -7,8 +7,9 @@ from dense_curvature import network_curvature, orthogonal, with_spectrum
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from absa.curvature.band_lanczos import begin, extend, ritz
+from absa.curvature.band_lanczos import begin, extend
 from absa.curvature.bound import largest_cosine, least_squares, smallest_cosine, upper_bound
+from absa.curvature.projection import ritz
 
 
 def grown(operator, vectors, num_products):
