@@ -49,28 +49,29 @@ def smallest_cosine(dim: int, failure_probability: float) -> float:
 
 
 def largest_cosine(
-    projection: Projection, start: int, levels: Float64[np.ndarray, " l"]
+    projection: Projection, start: int, distances: Float64[np.ndarray, " l"]
 ) -> Float64[np.ndarray, " l"]:
     """Return what the cosine of a start vector with an eigenvector cannot exceed.
 
     Args:
         projection: Finite; the basis holds all of the start vector.
         start: Number of the start vector.
-        levels: The eigenvalues that the eigenvector may have, above the largest Ritz value.
+        distances: How far the eigenvalue lies above the largest Ritz value, > 0.
 
     Returns:
-        For each level, in [0, 1].
+        For each distance, in [0, 1].
     """
     pairs = ritz(projection)
     outside = projection.outside @ pairs.coordinates
-    inverse = 1 / (levels[:, None] - pairs.values)
     # With S = level - matrix and B = outside, the squared residual of the least-squares problem is
-    # z'(I - S (S^2 + B'B)^-1 S) z = g'(I + H)^-1 g with g = B S^-1 z and H = B S^-2 B'.
+    # z'(I - S (S^2 + B'B)^-1 S) z = g'(I + H)^-1 g with g = B S^-1 z and H = B S^-2 B'. Both are
+    # multiplied by the distance d, so that nothing grows without bound near the Ritz value.
+    d = distances[:, None]
+    inverse = d / (d + (pairs.values[0] - pairs.values))
     g = (inverse * (projection.starts[start] @ pairs.coordinates)) @ outside.T
-    h = np.einsum("pm,lm,qm->lpq", outside, inverse**2, outside)
-    solved = np.linalg.solve(np.eye(len(outside)) + h, g[..., None])[..., 0]
-    squares = np.einsum("lp,lp->l", g, solved)
-    return np.asarray(np.sqrt(np.clip(squares, 0, 1)))
+    values, vectors = np.linalg.eigh(np.einsum("pm,lm,qm->lpq", outside, inverse**2, outside))
+    parts = np.einsum("lp,lpq->lq", g, vectors) ** 2 / (d**2 + np.maximum(values, 0))
+    return np.asarray(np.sqrt(np.minimum(parts.sum(axis=1), 1)))
 
 
 def least_squares(projection: Projection, start: int, level: float) -> Float64[np.ndarray, " m"]:
@@ -112,7 +113,7 @@ def upper_bound(projection: Projection, start: int, dim: int, failure_probabilit
     # is narrowed down. Its poles are not above the top: it changes on the scale of the distance.
     for num in (256, 32):
         distances = np.geomspace(near, far, num)
-        possible = largest_cosine(projection, start, top + distances) >= cosine
+        possible = largest_cosine(projection, start, distances) >= cosine
         last = int(np.flatnonzero(possible)[-1]) if possible.any() else 0
         near, far = distances[last], distances[min(last + 1, num - 1)]
     return top + float(far)
