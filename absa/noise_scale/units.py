@@ -166,21 +166,18 @@ class GradientUnits:
             MeasurementError: There was no pass, or only one in the first update that should say
                 something of the noise.
         """
-        ranks = self._collective.world_size
-        own = torch.tensor(
-            [self._num_samples, self._weight, self._samples_per_weight, self._num_units],
-            dtype=widest_dtype(self._device),
-            device=self._device,
-        )
-        if self.is_looking:
-            own = torch.cat((own, self._units))
-            self._collective.start_sum(own).wait()
-        else:
-            own *= ranks
         gradients = [None if p.grad is None else norm(p.grad) for p in self._parameters]
         norms = stacked(gradients, self._device).square()
-        numbers = torch.cat((own, norms)).tolist()
-        sample = self._sample(numbers, num_samples)
+        own = [self._num_samples, self._weight, self._samples_per_weight, self._num_units]
+        if self.is_looking:
+            sums = torch.cat((self._units, torch.tensor(own).to(self._units)))
+            self._collective.start_sum(sums).wait()
+            *units, samples, weight, per_weight, num_units = sums.tolist()
+            totals = _Totals(round(samples), weight, per_weight, round(num_units))
+        else:
+            ranks = self._collective.world_size
+            units, totals = [], _Totals(self._num_samples * ranks, self._weight * ranks, 0.0, 0)
+        sample = self._sample(totals, num_samples or totals.num_samples, norms.tolist(), units)
         self._updates += 1
         self._begin()
         return sample
@@ -189,29 +186,33 @@ class GradientUnits:
         """Take the hooks off the parameters."""
         self._passes.stop()
 
-    def _sample(self, numbers: list[float], num_samples: int | None) -> NormSample:
+    def _sample(
+        self, totals: "_Totals", num_samples: int, gradient: list[float], units: list[float]
+    ) -> NormSample:
         """Return the sample with weights such that they sum to the number of samples."""
-        samples, weight, samples_per_weight, num_units, *norms = numbers
-        if weight == 0:
+        if totals.weight == 0:
             raise MeasurementError(
                 "the update had no pass: call add(num_samples) after each backward pass"
             )
-        if self.is_looking and num_units < 2 and not self._had_units:
+        if self.is_looking and totals.num_units < 2 and not self._had_units:
             raise MeasurementError(
                 "the update was one pass on one rank, whose norm says nothing of the noise: "
                 "accumulate two passes, or use backward_by_halves"
             )
         # From now on a lone pass is what is left at the end of an epoch.
         self._had_units |= self.is_looking
-        total = round(samples) if num_samples is None else num_samples
-        per_weight = total / weight
         ranks = self._collective.world_size if self._options.reduction == "mean" else 1
-        tensors = len(self._parameters)
-        gradient = tuple(norm * (ranks / weight) ** 2 for norm in norms[-tensors:])
-        if not self.is_looking or num_units < 2:
-            return NormSample(total, float(total), gradient)
-        units = tuple(norm * per_weight for norm in norms[:tensors])
-        return NormSample(total, float(total), gradient, units, samples_per_weight / per_weight)
+        whole = tuple(norm * (ranks / totals.weight) ** 2 for norm in gradient)
+        if totals.num_units < 2:
+            return NormSample(num_samples, float(num_samples), whole)
+        scale = num_samples / totals.weight
+        return NormSample(
+            num_samples,
+            float(num_samples),
+            whole,
+            tuple(norm * scale for norm in units),
+            totals.samples_per_weight / scale,
+        )
 
     def _begin(self) -> None:
         self._num_samples, self._num_units = 0, 0
@@ -222,6 +223,16 @@ class GradientUnits:
         self._passes.stop()
         if self._updates % self._options.every_updates == 0:
             self._passes.start()
+
+
+@dataclass(frozen=True)
+class _Totals:
+    """Sums over the passes of all ranks."""
+
+    num_samples: int
+    weight: float
+    samples_per_weight: float
+    num_units: int
 
 
 def _default_group() -> Collective:
