@@ -61,10 +61,11 @@ class GradientUnits:
     and passes under ``no_sync`` count as well. With ``GradScaler`` multiply ``loss_scale`` by
     ``scaler.get_scale()`` and call `finish` before ``scaler.unscale_``.
 
-    One rank with one pass has no units of its own: see `backward_by_halves`.
+    One rank with one pass has no units of its own: see `backward_by_halves`. Every rank must hold
+    whole parameters, so `FullyShardedDataParallel` is not for this.
 
     Costs, in updates that are looked at: one norm of each tensor per pass, and a sum of
-    ``tensors + 3`` numbers over the ranks; in others the norms of ``.grad`` alone. No copy of a
+    ``tensors + 4`` numbers over the ranks; in others the norms of ``.grad`` alone. No copy of a
     gradient is made. `finish` reads numbers, so the host waits for the device.
 
     Args:
