@@ -52,19 +52,19 @@ def begin(starts: Sequence[Float[Tensor, " dim"]], agree: Agree = alone) -> Kryl
 
     Args:
         starts: Of any length; one of length zero is dropped.
-        agree: How ranks come to the same numbers.
+        agree: How ranks come to the same numbers; called once.
     """
-    norms = np.sqrt(agree(np.array([dot(start, start) for start in starts])))
-    vectors = [v / n if n != 0 else v for v, n in zip(starts, norms.tolist(), strict=True)]
+    gram = _symmetric(agree(_inner_products(starts)), len(starts))
+    lengths = np.sqrt(np.diag(gram)).tolist()
     projection = Projection(
         matrix=np.zeros((0, 0)),
         starts=np.zeros((len(starts), 0)),
-        remainders=tuple(Remainder(chain, None, 1.0) for chain in range(len(starts))),
-        gram=_symmetric(agree(_inner_products(vectors)), len(starts)),
+        remainders=tuple(Remainder(chain, None, scale) for chain, scale in enumerate(lengths)),
+        gram=gram,
         num_products=(0,) * len(starts),
         dropped=0.0,
     )
-    return _deflated(Krylov((), tuple(vectors), projection))
+    return _deflated(Krylov((), tuple(starts), projection))
 
 
 def extend(operator: Operator, krylov: Krylov, which: int = 0, agree: Agree = alone) -> Krylov:
@@ -185,7 +185,7 @@ def _grown(
     length[-1] = np.sqrt(old.gram[which, which])
     for remainder, taken in zip([chosen, *remainders], [length, *inside], strict=True):
         if remainder.column is None:
-            starts[remainder.chain] += taken
+            starts[remainder.chain] += taken / remainder.scale
         else:
             matrix[:, remainder.column] += taken
     products = list(old.num_products)
@@ -197,22 +197,15 @@ def _deflated(krylov: Krylov) -> Krylov:
     """Drop the remainders that are zero but for rounding, and all once the basis is complete."""
     now = krylov.projection
     norms = np.sqrt(np.diag(now.gram))
-    kept, dropped = [], now.dropped
-    for i, (vector, norm, remainder) in enumerate(
-        zip(krylov.pending, norms.tolist(), now.remainders, strict=True)
-    ):
-        complete = len(krylov.basis) == vector.numel()
-        if (
-            not complete
-            and not norm <= _NEGLIGIBLE * torch.finfo(vector.dtype).eps * remainder.scale
-        ):
-            kept.append(i)
-        elif remainder.column is not None:
-            dropped = float(np.hypot(dropped, norm))
+    scales = np.array([remainder.scale for remainder in now.remainders])
+    limit = _NEGLIGIBLE * torch.finfo(krylov.pending[0].dtype).eps
+    gone = (norms <= limit * scales) | (len(krylov.basis) == len(krylov.pending[0]))
+    kept = np.flatnonzero(~gone).tolist()
+    of_products = [remainder.column is not None for remainder in now.remainders]
     projection = replace(
         now,
         remainders=tuple(now.remainders[i] for i in kept),
         gram=now.gram[np.ix_(kept, kept)],
-        dropped=dropped,
+        dropped=float(np.hypot(now.dropped, np.linalg.norm(norms[gone & of_products]))),
     )
     return Krylov(krylov.basis, tuple(krylov.pending[i] for i in kept), projection)

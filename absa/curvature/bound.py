@@ -82,9 +82,10 @@ def least_squares(projection: Projection, start: int, level: float) -> Float64[n
         start: Number of the start vector.
         level: Above the largest Ritz value.
     """
-    shifted = level * np.eye(len(projection.matrix)) - (projection.matrix + projection.matrix.T) / 2
-    normal = shifted @ shifted + projection.outside.T @ projection.outside
-    return np.asarray(np.linalg.solve(normal, -shifted @ projection.starts[start]))
+    shifted = (projection.matrix + projection.matrix.T) / 2 - level * np.eye(len(projection.matrix))
+    outside = projection.outside
+    wanted = np.concatenate([projection.starts[start], np.zeros(len(outside))])
+    return np.asarray(np.linalg.lstsq(np.concatenate([shifted, outside]), wanted, rcond=None)[0])
 
 
 def upper_bound(projection: Projection, start: int, dim: int, failure_probability: float) -> float:

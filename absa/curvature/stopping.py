@@ -93,15 +93,15 @@ def verdict(aim: Aim, known: Knowledge) -> Stopped | None:
     With a question only its answer ends the measurement, or the budget: "budget" means that the
     eigenvalue has not been proven to have fallen.
     """
-    if aim.question is not None and known.upper <= aim.question.level:
+    accurate = _is_accurate(aim, known)
+    last = len(known.projection.matrix) >= aim.max_products or not known.projection.remainders
+    if aim.question is None:
+        return "tolerance" if accurate else "budget" if last else None
+    if known.upper <= aim.question.level:
         return "fallen"
-    if _is_accurate(aim, known):
-        if aim.question is None:
-            return "tolerance"
-        if known.lower > aim.question.level:
-            return "not_fallen"
-    made = len(known.projection.matrix)
-    return "budget" if made >= aim.max_products or not known.projection.remainders else None
+    if known.lower > aim.question.level and (accurate or last):
+        return "not_fallen"
+    return "budget" if last else None
 
 
 def next_remainder(aim: Aim, known: Knowledge) -> int:

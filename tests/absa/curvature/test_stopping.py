@@ -50,6 +50,7 @@ EXACT, ROUGH = [0.1, 0.1, 0.1], [3.0, 0.1, 0.1]
         (aim(), known([8, 1, 0], [0, 0, 0], upper=8, remainders=0), "tolerance"),
         (aim(FELL_BELOW_5), known([8, 1, 0], EXACT, upper=16), "not_fallen"),
         (aim(FELL_BELOW_5), known([8, 1, 0], ROUGH, upper=16), None),
+        (aim(FELL_BELOW_5, max_products=3), known([8, 1, 0], ROUGH, upper=16), "not_fallen"),
         (aim(FELL_BELOW_5), known([4, 1, 0], EXACT, upper=5.1), None),
         (aim(FELL_BELOW_5), known([4, 1, 0], EXACT, upper=5), "fallen"),
         (aim(FELL_BELOW_5), known([4, 1, 0], ROUGH, upper=5), "fallen"),
