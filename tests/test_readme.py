@@ -21,7 +21,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
-TASK, LOOP = blocks("python")
+TASK, LOOP, SIGNALS = blocks("python")
 FIRST_JOB, OWN_JOB = blocks("yaml")
 
 
