@@ -60,6 +60,13 @@ def test_the_loop_of_ones_own_runs():
     assert names["optimizer"].state
 
 
+def test_the_signals_of_ones_own_loop_are_measured():
+    names = {}
+    exec(SIGNALS, names)
+    assert names["found"].lower <= names["found"].upper
+    assert names["window"].scales(names["average"]).whole.lower >= 0
+
+
 def test_every_command_is_in_the_table_and_every_one_shown_exists():
     commands = {command.callback.__name__ for command in app.registered_commands}
     assert set(re.findall(r"^\| `absa (\w+)", README, re.MULTILINE)) == commands
