@@ -52,7 +52,7 @@ def close(a: nn.Module, b: nn.Module) -> None:
     torch.testing.assert_close(dict(a.state_dict()), dict(b.state_dict()))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     cut=st.lists(st.integers(1, 3), min_size=1, max_size=4),
     first_rank=st.integers(0, 4),
