@@ -17,6 +17,7 @@ from absa.collective import Collective
 from absa.curvature.functional import functional
 from absa.curvature.passes import checked_size, pass_weights, size_of
 from absa.curvature.problem import Problem
+from absa.curvature.second_derivative import ensure_differentiable, named_refusals
 from absa.curvature.trainable import trainable_parameters
 from absa.curvature.undisturbed import undisturbed
 from absa.curvature.vectors import flatten, unflatten
@@ -75,11 +76,12 @@ class PyHessianTracker:
             question: Not asked: PyHessian cannot stop early.
 
         Raises:
-            MeasurementError: PyHessian is not installed, or the problem has no weight.
+            MeasurementError: PyHessian is not installed, the problem has no weight, or an operation
+                of the model has no second derivative in torch.
         """
         started_s = time.perf_counter()
         library = _library()
-        with undisturbed(problem.model):
+        with undisturbed(problem.model), named_refusals():
             weight, num_samples = _size(problem)
             whole = _Whole(problem, weight)
             with _quiet(whole):
@@ -190,6 +192,7 @@ def _eigenvalues(tracker: PyHessianTracker, library: Any, whole: _Whole) -> list
     # PyHessian's GPU is the current one.
     with torch.cuda.device(device) if on_gpu else nullcontext():
         found = library.hessian(whole, lambda loss, _: loss, data=(empty, empty), cuda=on_gpu)
+        ensure_differentiable(found.gradsH)
         if not found.gradsH[0].isfinite().all():
             return []
         values, _ = found.eigenvalues(tracker.max_iterations, tracker.tolerance, tracker.top)

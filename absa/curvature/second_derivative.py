@@ -14,6 +14,8 @@ _REFUSALS = (
     "ouble backward",
     "forward AD with",
     "an autograd.Function with functorch",
+    "yet support saved tensor hooks",
+    "incompatible with .grad()",
 )
 """What torch says where it has no second derivative; it has no error type for that."""
 

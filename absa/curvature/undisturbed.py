@@ -32,7 +32,7 @@ def undisturbed(model: nn.Module, compiled: Compiled = "eager") -> Iterator[None
     switched off, nothing is cast to a smaller type, and each entering begins with the same random
     state, so a model that draws is the same function every time. Kernels that cannot be
     differentiated twice (fused attention, fused recurrent layers, compiled graphs) give way to
-    plain ones.
+    plain ones, and gradients are dense.
 
     Backward hooks, of parameters and of modules, see nothing: these gradients are not those of an
     update. The model works on copies of its buffers, so it may write to them.
@@ -126,6 +126,9 @@ def _kernels_with_double_backward(model: nn.Module, compiled: Compiled) -> Itera
         # github.com/pytorch/pytorch/issues/116350 and 117974
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         stack.enter_context(_without_fast_path())
+        for module in model.modules():
+            if isinstance(module, nn.Embedding | nn.EmbeddingBag):
+                module.sparse = False  # until the modules are put back
         if any(isinstance(module, nn.RNNBase) for module in model.modules()):
             # cuDNN's recurrent layers cannot be differentiated twice, oneDNN's not forward.
             stack.enter_context(_switched_off(torch.backends.cudnn))

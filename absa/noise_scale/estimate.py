@@ -1,8 +1,8 @@
 """The trace of the noise and the squared gradient, unbiased, from the norms of one update.
 
 In the notation of `NormSample`: a sample's weighted gradient is its weight times G plus a residual
-of zero mean; let V be the expected squared norm of a residual. The gradient g of the update then
-has the squared norm |G|^2 + V B / W^2 on average, and
+of zero mean; let V be the expected squared norm of a residual, the same in all units. The gradient
+g of the update then has the squared norm |G|^2 + V B / W^2 on average, and
 
     E[sum of |s_u|^2 / W_u - W |g|^2] = V (C - B / W),    C = sum of b_u / W_u,
 
@@ -12,7 +12,7 @@ samples of weight W / B contribute. Where all weights are 1 this is the familiar
 
 The samples of an epoch are drawn without replacement from D, and s_u is a sum over a random subset:
 then |G| is the gradient over all D, tr(Sigma) the trace of their covariance normalised by D - 1,
-and E |g|^2 = |G|^2 + tr(Sigma) (1 / B - 1 / D), exact down to B = D.
+and E |g|^2 = |G|^2 + tr(Sigma) (1 / B - 1 / D), exact down to B = D if all weigh the same.
 
 Source: McCandlish et al. 2018, arXiv:1812.06162, appendix A.1 (two batch sizes, equal weights, with
 replacement); Cochran 1977, Sampling Techniques, theorem 2.2 (without).
@@ -31,7 +31,7 @@ class Estimate:
 
     Args:
         trace: Of tr(Sigma), at least 0.
-        gradient_sq: Of |G|^2; as often as not negative where it is small against tr(Sigma) / B.
+        gradient_sq: Of |G|^2; often negative where that is small against tr(Sigma) / B.
     """
 
     trace: float

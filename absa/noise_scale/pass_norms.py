@@ -83,8 +83,9 @@ def norm(gradient: Tensor) -> Float[Tensor, ""]:
 
 def stacked(norms: Sequence[Tensor | None], device: torch.device) -> Float[Tensor, " n"]:
     """Return numbers as one tensor in the widest dtype of a device; None as 0."""
-    zero = torch.zeros((), dtype=widest_dtype(device), device=device)
-    return torch.stack([zero if n is None else n.to(zero) for n in norms])
+    zero = torch.zeros((), device=device)
+    here = [zero if n is None else n if n.device == device else n.to(device) for n in norms]
+    return torch.stack(here).to(widest_dtype(device))
 
 
 def widest_dtype(device: torch.device) -> torch.dtype:

@@ -16,6 +16,7 @@ from absa.stop import StopConfig
 
 NUM_TRAIN = 20
 STOP = StopConfig(updates=10)
+UNLIMITED = math.inf  # else a measurement on a busy machine would delay the next one
 
 
 class Slow:
@@ -29,16 +30,20 @@ class Slow:
         return state, nothing
 
 
-def train(probe=None, resumed=None, **changes):
+def prepare(probe=None, resumed=None, **changes):
     run = Run(
         Classify(Points(NUM_TRAIN), normed_network),
-        rules(**({"stop": STOP, "curvature_samples": 10} | changes)),
+        rules(**({"stop": STOP, "curvature_samples": 10, "curvature_share": UNLIMITED} | changes)),
         options={"bn_group": 2},
         instruments={"curvature": probe or curvature(NUM_TRAIN)},
         resumed=resumed,
     )
     run.task.source.on_fetch = run.clock.tick  # a second for each batch that is fetched
-    return run.train()
+    return run
+
+
+def train(*arguments, **changes):
+    return prepare(*arguments, **changes).train()
 
 
 def measured(run):
@@ -101,15 +106,12 @@ def test_a_job_that_measures_otherwise_begins_anew():
 
 
 def test_ranks_measure_together():
+    runs = [prepare(), prepare()]  # not in the threads: they share torch's random state
+
     def rank(collective):
-        run = Run(
-            Classify(Points(NUM_TRAIN), normed_network),
-            rules(stop=STOP, curvature_samples=10),
-            options={"bn_group": 2},
-            instruments={"curvature": curvature(NUM_TRAIN)},
-            collective=collective,
-        ).train()
-        return run
+        training = runs[collective.rank].loop._training
+        training.outside = replace(training.outside, collective=collective)
+        return runs[collective.rank].train()
 
     first, second = run_ranks(2, rank)
     same_bits(first.replica.signals, second.replica.signals)

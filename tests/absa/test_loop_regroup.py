@@ -73,6 +73,14 @@ def state(rank):
     return rank.run.loop._training.tree()
 
 
+def values(rank, verdict):
+    found = state(rank).values
+    if verdict == "device":
+        # What was on the device is learnt a little earlier, and other updates are looked at then.
+        found = {**found, "signals": {**found["signals"], "noise": None}}
+    return found
+
+
 def records(rank, skip):
     """Return rank 0's records without what clocks say; as text, for NaN differs from itself."""
     return [
@@ -88,9 +96,10 @@ def of(kinds, found):
 def same_ends(ranks, undisturbed, verdict):
     for rank in ranks:
         same_bits(state(rank).tensors, state(undisturbed[0]).tensors)
-        assert state(rank).values == state(undisturbed[0]).values
+        assert values(rank, verdict) == values(undisturbed[0], verdict)
         assert rank.run.loop.position == undisturbed[0].run.loop.position
-        assert rank.outcome == undisturbed[0].outcome
+        assert rank.outcome.metrics == undisturbed[0].outcome.metrics
+        assert rank.outcome.reason == undisturbed[0].outcome.reason
     first, expected = ranks[0], undisturbed[0]
     assert first.run.saver.why() == expected.run.saver.why()
     assert first.run.boundary.taken == expected.run.boundary.taken == 2

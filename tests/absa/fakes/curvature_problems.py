@@ -91,6 +91,18 @@ class Encoder(nn.Module):
         return self.head(self.layer(self.first(x.unflatten(-1, (2, 2)))).mean(1))
 
 
+class Embedded(nn.Module):
+    """The gradient of some parameters is sparse."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.head = nn.Embedding(5, 2, sparse=True), nn.Linear(2, NUM_CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        words = x.abs().long().clamp(max=4)
+        return self.head(torch.tanh(self.words(words).sum(1)))
+
+
 class Patchy(nn.Module):
     """Parameters that are frozen, not used, or that the output is linear in."""
 
@@ -113,6 +125,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "attention": Attention,
     "recurrent": Recurrent,
     "encoder": Encoder,
+    "embedded": Embedded,
     "patchy": Patchy,
 }
 
@@ -154,6 +167,9 @@ def of_numbers(problem: Problem) -> Callable[[Tensor], Tensor]:
         def __init__(self) -> None:
             super().__init__()
             self.model = copy.deepcopy(problem.model).eval()
+            for module in self.model.modules():
+                if isinstance(module, nn.Embedding):
+                    module.sparse = False
 
         def forward(self) -> Tensor:
             return problem.losses(self.model, batch)

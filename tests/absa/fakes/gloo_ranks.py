@@ -57,7 +57,7 @@ def train(name: str, collective: Collective) -> dict[str, Any]:
     kind, model, optimizer, options, settings = CASES[name]
     task = kind(Points(24, torch.float64, noise=0.1), model)
     replica = make_replica(task, optimizer, **options)
-    trained = run_updates(replica, [settings] * 3, collective)
+    trained = run_updates(replica, [settings] * 3, collective, measure=True)
     metrics = evaluate(
         task, replica.model, Points(7, torch.float64), ("accuracy", "loss"), 2, collective
     )
@@ -65,6 +65,7 @@ def train(name: str, collective: Collective) -> dict[str, Any]:
         "state": trained.state,
         "losses": [r.loss for r in trained.results],
         "norms": [r.gradient_norm for r in trained.results],
+        "noise": [r.norms for r in trained.results],
         "metrics": metrics,
     }
 

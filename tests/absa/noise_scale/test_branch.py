@@ -92,8 +92,21 @@ def test_batches_far_below_the_noise_scale_leave_it_unbounded():
 
 
 @pytest.mark.parametrize(
+    ("rates", "says"),
+    [
+        ((1e-6, 2e-6, 3e-6), "move max_rates"),
+        ((1e200, 2e200, 3e200), "not finite"),
+    ],
+)
+def test_a_sweep_without_a_best_rate_is_refused(rates, says):
+    branches = replace(BRANCHES, max_rates=rates, num_seeds=3)
+    with pytest.raises(MeasurementError, match=says):
+        check_by_branches(Point(), losses_of, draw, JUDGED, branches)
+
+
+@pytest.mark.parametrize(
     "change",
-    [{"batches": (4, 4)}, {"num_seeds": 2}, {"num_updates": 0}, {"max_rates": (0.1, 0.2)}],
+    [{"batches": (4, 4)}, {"num_seeds": 2}, {"max_rates": (0.1, 0.2)}],
 )
 def test_branches_that_cannot_tell_are_refused(change):
     with pytest.raises(MeasurementError):

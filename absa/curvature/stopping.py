@@ -1,0 +1,171 @@
+"""When a measurement of eigenvalues may end, and what the next product is best spent on.
+
+All of it is decided from the projected operator, whose numbers are the same on every rank.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from absa.curvature.bound import least_squares
+from absa.curvature.projection import Projection, Ritz, largest_part
+from absa.errors import MeasurementError
+from absa.signals import Stopped
+
+
+@dataclass(frozen=True)
+class FallTest:
+    """Has the largest eigenvalue fallen to ``reference / factor`` or below?
+
+    Args:
+        reference: An earlier largest eigenvalue, > 0.
+        factor: Above 1.
+    """
+
+    reference: float
+    factor: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.reference < math.inf:
+            raise MeasurementError(
+                f"a fall cannot be measured from a reference of {self.reference}: it must be "
+                "positive and finite; take it from a measurement whose value is"
+            )
+        if not 1 < self.factor < math.inf:
+            raise MeasurementError(f"a fall by a factor of {self.factor}: it must be above 1")
+
+    @property
+    def level(self) -> float:
+        """What the eigenvalue is compared with."""
+        return self.reference / self.factor
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What a measurement is to find out.
+
+    Args:
+        top: How many eigenvalues.
+        tolerance: Their error, relative to the largest; None: the question alone is to be answered.
+        ceiling: No eigenvalue above so many times the largest value may be possible.
+        question: What is asked about the largest.
+        max_products: How many products that may take.
+    """
+
+    top: int
+    tolerance: float | None
+    ceiling: float
+    question: FallTest | None
+    max_products: int
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What the products made so far say.
+
+    Args:
+        projection: The operator as the basis shows it; the last start vector is the random one.
+        pairs: Its Ritz pairs, at least one.
+        rounding: How far a Ritz value may be off by rounding.
+        upper: What the largest eigenvalue does not exceed, but for the failure probability.
+    """
+
+    projection: Projection
+    pairs: Ritz
+    rounding: float
+    upper: float
+
+    @property
+    def top(self) -> float:
+        """The largest Ritz value."""
+        return float(self.pairs.values[0])
+
+    @property
+    def lower(self) -> float:
+        """What the largest eigenvalue is not below."""
+        return self.top - self.rounding
+
+
+def verdict(aim: Aim, known: Knowledge) -> Stopped | None:
+    """Return why the measurement ends here; None if another product is to be made.
+
+    With a question only its answer ends the measurement, or the budget: "budget" means that the
+    eigenvalue has not been proven to have fallen.
+    """
+    accurate = _is_accurate(aim, known)
+    last = len(known.projection.matrix) >= aim.max_products or not known.projection.remainders
+    if aim.question is None:
+        return "tolerance" if accurate else "budget" if last else None
+    if known.upper <= aim.question.level:
+        return "fallen"
+    if known.lower > aim.question.level and (accurate or last):
+        return "not_fallen"
+    return "budget" if last else None
+
+
+def next_remainder(aim: Aim, known: Knowledge) -> int:
+    """Return the remainder that the next product is best spent on.
+
+    First the start vectors, the random one last. Then, until the wanted Ritz vectors are exact
+    enough, what most of the residual of the least exact one consists of; and after that what most
+    of the residual behind the upper bound consists of.
+
+    Args:
+        aim: What is to be found out.
+        known: With a remainder left.
+    """
+    now = known.projection
+    random = len(now.starts) - 1
+    for i, remainder in enumerate(now.remainders):
+        if remainder.column is None and remainder.chain != random:
+            return i
+    errors = estimated_errors(known.pairs, aim.top)
+    if max(errors) > _bearable(aim, known):
+        return largest_part(now, known.pairs.coordinates[:, int(np.argmax(errors))])
+    if not now.holds(random):
+        return [(r.chain, r.column) for r in now.remainders].index((random, None))
+    return largest_part(now, least_squares(now, random, known.upper))
+
+
+def estimated_errors(pairs: Ritz, top: int) -> list[float]:
+    """Return about how far each of the largest Ritz values is below its eigenvalue.
+
+    residual^2 / gap, and at most the residual, where the gap is that to the largest eigenvalue not
+    wanted (wanted ones may lie close together). Of that one is known that some eigenvalue lies
+    within a residual of its Ritz value, so it is taken to be so much larger. An eigenvector that
+    the start vectors do not show is left to the upper bound.
+
+    Args:
+        pairs: At least one.
+        top: How many are wanted.
+
+    Returns:
+        As many as are wanted, or as there are.
+
+    Source: Parlett 1998, "The symmetric eigenvalue problem", section 11.7 (gap theorems).
+    """
+    values, residuals = pairs.values, pairs.residuals
+    if len(values) <= top:
+        return [float(residual) for residual in residuals]
+    rest = float(values[top] + residuals[top])
+    return [
+        float(r * min(1.0, r / (value - rest)) if value > rest else r)
+        for value, r in zip(values[:top], residuals[:top], strict=True)
+    ]
+
+
+def _bearable(aim: Aim, known: Knowledge) -> float:
+    """Return the error up to which a better value is of no use."""
+    if aim.tolerance is not None:
+        return aim.tolerance * abs(known.top) + known.rounding
+    # An error less than this leaves the value below the level that is asked about.
+    return aim.question.level - known.top if aim.question else 0.0
+
+
+def _is_accurate(aim: Aim, known: Knowledge) -> bool:
+    if aim.tolerance is None or not known.projection.remainders:
+        return True
+    ceiling = known.top + (aim.ceiling - 1) * abs(known.top) + 2 * known.rounding
+    errors = estimated_errors(known.pairs, aim.top)
+    return max(errors) <= _bearable(aim, known) and known.upper <= ceiling
