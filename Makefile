@@ -8,6 +8,10 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3; do \
 	$$python -c '$(USABLE)' 2>/dev/null && echo $$python && break; done)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PYTEST := $(BIN)/python -m pytest
+# Two processes of one thread each: the fast tests are many small ones. The others take all cores.
+SLOW := ray or cpu_heavy or browser
+FAST_TESTS := OMP_NUM_THREADS=1 $(PYTEST) -m "not (soak or $(SLOW))" -n 2 --dist=worksteal
+SLOW_TESTS := $(PYTEST) -m "not soak and ($(SLOW))"
 TORCH := 2.13.0
 RAY := 2.60.0
 
@@ -29,11 +33,15 @@ help:
 demo: $(VENV)/.runtime
 	$(BIN)/absa train $(ARGS)
 
+# Both parts run, even if the first one fails. Of pytest's exit codes 2 is an interruption, and 5
+# says that ARGS leave nothing of a part, which is an error only if they leave nothing of either.
 test: $(VENV)/.development
-	$(PYTEST) -m "not soak" --durations=10 $(ARGS)
+	@$(FAST_TESTS) --durations=5 $(ARGS); fast=$$?; test $$fast -ne 2 || exit 2; \
+	$(SLOW_TESTS) --durations=10 $(ARGS); slow=$$?; \
+	case $$fast-$$slow in 0-0 | 0-5 | 5-0) ;; *) exit 1 ;; esac
 
 test-fast: $(VENV)/.development
-	$(PYTEST) -m "not (soak or ray or cpu_heavy or browser)" --durations=5 $(ARGS)
+	$(FAST_TESTS) --durations=5 $(ARGS)
 
 soak: $(VENV)/.development
 	$(PYTEST) -m "soak or cpu_heavy" --durations=10 $(ARGS)

@@ -9,7 +9,7 @@ MARK = "ABSA_SESSION_FOLDER"
 """The environment variable by which the processes of a session are known."""
 
 _CLEANER = """
-import os, shutil, signal, sys, time
+import contextlib, os, shutil, signal, sys, time
 
 def belongs(pid):
     try:
@@ -18,12 +18,18 @@ def belongs(pid):
     except OSError:
         return False
 
+def living():
+    pids = os.listdir("/proc") if os.path.isdir("/proc") else []
+    return [int(pid) for pid in filter(str.isdigit, pids) if belongs(pid)]
+
 word = sys.stdin.read()
-if not word and os.path.isdir("/proc"):
-    time.sleep(3)  # most end by themselves, in good order
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        if belongs(pid):
-            os.kill(int(pid), signal.SIGKILL)
+if not word:
+    until_s = time.monotonic() + 3  # most end by themselves, in good order
+    while living() and time.monotonic() < until_s:
+        time.sleep(0.1)
+    for pid in living():
+        with contextlib.suppress(ProcessLookupError):  # it has ended since
+            os.kill(pid, signal.SIGKILL)
 if word != "keep":
     for _ in range(40):
         shutil.rmtree(sys.argv[2], ignore_errors=True)

@@ -10,6 +10,7 @@ from typing import Any, get_args
 import pytest
 import torch
 from beartype import beartype
+from hypothesis import HealthCheck, settings
 from jaxtyping import AbstractArray, install_import_hook
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,6 +39,10 @@ _WITH_SHAPES = [
     if file != _UNCHECKED and "from jaxtyping import" in file.read_text("utf-8")
 ]
 install_import_hook(_WITH_SHAPES, f"{__name__}.check_shapes")
+
+# A busy machine is no failure: no example has to be ready in time.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

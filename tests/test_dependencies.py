@@ -14,7 +14,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OURS = {"absa", "absa_command", "benchmarks", "cluster"}
 OURS |= {file.stem for file in (ROOT / "tests").rglob("*.py")}
 TOOLS = {"import-linter", "moto", "mypy", "ruff", "setuptools", "types-psutil", "types-pyyaml"}
-"""Run by the Makefile or in a process of their own, not imported by a test."""
+TOOLS |= {"pyhessian", "pytest-xdist"}
+"""Run by the Makefile, in a process of their own or loaded by name, not imported by a test."""
 
 
 def canonical(name: str) -> str:

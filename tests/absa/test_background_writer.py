@@ -41,7 +41,7 @@ def test_the_next_submit_waits_for_the_one_before(folder: LocalStorage) -> None:
     go, order = threading.Event(), []
 
     def on_done(info: CheckpointInfo) -> None:
-        assert go.wait(10)
+        assert go.wait(300)
         order.append(info.name)
 
     with BackgroundWriter(folder, on_done) as writer:

@@ -129,7 +129,7 @@ def test_what_cannot_be_saved_leaves_no_checkpoint(folder: LocalStorage, which: 
     assert folder.child(NAME).entries() == {}
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_every_changed_byte_is_noticed(tmp_path_factory, data) -> None:
     folder = LocalStorage(tmp_path_factory.getbasetemp() / "changed")

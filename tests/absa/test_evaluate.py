@@ -27,7 +27,7 @@ def judged(task, source, *, model=None, batch=4, collective=None, names=NAMES):
     return evaluate(task, model, source, names, batch, collective or SingleProcess())
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(length=st.integers(1, 12), batch=st.integers(1, 5), ranks=st.integers(1, 4))
 def test_metrics_are_those_of_the_whole_set_for_any_cut(length, batch, ranks):
     """More ranks than samples included."""

@@ -16,6 +16,7 @@ from absa.stop import StopConfig
 
 NUM_TRAIN = 20
 STOP = StopConfig(updates=10)
+UNLIMITED = math.inf  # else a measurement on a busy machine would delay the next one
 
 
 class Slow:
@@ -32,7 +33,7 @@ class Slow:
 def prepare(probe=None, resumed=None, **changes):
     run = Run(
         Classify(Points(NUM_TRAIN), normed_network),
-        rules(**({"stop": STOP, "curvature_samples": 10} | changes)),
+        rules(**({"stop": STOP, "curvature_samples": 10, "curvature_share": UNLIMITED} | changes)),
         options={"bn_group": 2},
         instruments={"curvature": probe or curvature(NUM_TRAIN)},
         resumed=resumed,

@@ -48,7 +48,7 @@ def test_a_resumed_run_ends_with_the_weights_of_one_never_stopped(optimizer, sav
                 stop=StopConfig(epochs=2),
             ),
             options={"optimizer": optimizer, "bn_group": 2, "verdict": verdict},
-            instruments={"curvature": curvature(26), "noise": noise(26)},
+            instruments={"curvature": curvature(26, max_products=4), "noise": noise(26)},
             **others,
         ).train()
 

@@ -29,7 +29,7 @@ def save(folder: LocalStorage, name: str, metric: object = None) -> None:
     save_checkpoint(folder, name, EMPTY, {}, {"best_metric": metric})
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     saved=st.lists(st.tuples(st.integers(0, 2), METRICS, st.booleans()), min_size=1, max_size=6),
     keep_last=st.integers(1, 4),

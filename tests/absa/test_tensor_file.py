@@ -4,7 +4,7 @@ import struct
 import pytest
 import safetensors.torch
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from absa.errors import CheckpointError
@@ -36,7 +36,6 @@ def written(tensors: dict[str, torch.Tensor]) -> bytes:
     return b"".join(tensor_chunks(tensors, {}))
 
 
-@settings(deadline=None)
 @given(
     st.dictionaries(
         st.text(max_size=9).filter(lambda name: name != "__metadata__"),
@@ -55,7 +54,6 @@ def test_the_file_is_what_the_library_writes(spec) -> None:
         assert ours == safetensors.torch.save(tensors)
 
 
-@settings(deadline=None)
 @given(st.sampled_from(KNOWN + FOREIGN), SHAPES, st.integers(0, 9))
 def test_tensors_of_every_dtype_come_back_bit_for_bit(dtype, shape, seed) -> None:
     tensor = random_tensor(dtype, shape, seed)

@@ -31,7 +31,7 @@ def messages(text: str) -> list[str]:
 
 
 @given(plain_values)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_plain_data_survives_writing_and_reading(value):
     draft = read(write_yaml(value))
 
@@ -41,7 +41,7 @@ def test_plain_data_survives_writing_and_reading(value):
 
 
 @given(plain_values)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_reader_of_yaml_1_1_reads_the_same(value):
     assert repr(yaml.safe_load(write_yaml(value))) == repr(value)
 
@@ -151,7 +151,7 @@ def test_deep_nesting_is_refused_before_it_exhausts_the_stack(opening):
 
 
 @given(st.text(max_size=60) | st.text("a:-[]{},&*!|>'\"%@`#? \n\t\\x0\r~<=.1e", max_size=60))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_text_gives_data_or_findings(text):
     draft = read(text)
 

@@ -264,7 +264,7 @@ def jobs(draw: st.DrawFn) -> Job:
 
 
 @given(jobs())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_written_job_loads_back_equal(job):
     assert parse(dump_job(job)) == job
     full = resolve(job)
@@ -304,7 +304,7 @@ def job_or_refusal(content: bytes, *overrides: str) -> Job | str:
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_bytes_give_a_job_or_a_refusal(content):
     assert job_or_refusal(content)
 
@@ -315,7 +315,7 @@ def test_any_bytes_give_a_job_or_a_refusal(content):
     st.text("a1:-[]{} \n'\"*&!|>.e\t", max_size=8) | json_values.map(str),
     st.lists(st.text("abdtch.=01-[]{} ", max_size=14) | st.just("batch.max=8"), max_size=2),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_change_of_a_job_gives_a_job_or_a_refusal(start, length, inserted, overrides):
     content = DEFAULT[:start] + inserted + DEFAULT[start + length :]
 
@@ -328,7 +328,7 @@ def test_any_change_of_a_job_gives_a_job_or_a_refusal(start, length, inserted, o
 
 
 @given(st.dictionaries(st.sampled_from(list(Job.model_fields)), json_values, max_size=5))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_values_in_any_section_give_a_job_or_a_refusal(data):
     outcome = job_or_refusal(yaml.safe_dump(data).encode())
 

@@ -29,7 +29,7 @@ spectra = st.lists(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(spectra, st.integers(1, 3), st.data())
 def test_the_projection_is_what_the_basis_makes_of_the_operator(spectrum, num_starts, data):
     operator = with_spectrum(spectrum)
@@ -48,7 +48,7 @@ def test_the_projection_is_what_the_basis_makes_of_the_operator(spectrum, num_st
         torch.testing.assert_close(left.T @ left, outside.T @ outside, **close)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(spectra, st.integers(1, 3), st.data())
 def test_ritz_values_rise_towards_their_eigenvalues_and_never_beyond(spectrum, num_starts, data):
     operator = with_spectrum(spectrum)

@@ -133,7 +133,7 @@ def test_ranks_with_unequal_shares_get_the_bits_of_one_another(operator):
     assert all(torch.equal(first, other) for other in others)
 
 
-@settings(deadline=None, max_examples=8)
+@settings(max_examples=8)
 @given(
     name=st.sampled_from(["perceptron", "ghost", "tied", "patchy"]),
     borders=st.sets(st.integers(1, 5)).map(sorted),

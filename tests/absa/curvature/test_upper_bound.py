@@ -39,7 +39,7 @@ def test_in_one_dimension_every_vector_is_the_eigenvector():
     assert smallest_cosine(1, 0.05) == 1
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     st.lists(st.floats(-5, 5), min_size=4, max_size=14),
     st.integers(2, 6),

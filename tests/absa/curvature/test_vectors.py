@@ -9,7 +9,7 @@ from absa.errors import MeasurementError
 SHAPES = st.lists(st.lists(st.integers(0, 3), max_size=4).map(torch.Size), min_size=1, max_size=4)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(SHAPES)
 def test_a_vector_becomes_tensors_and_itself_again(shapes):
     vector = torch.randn(sum(shape.numel() for shape in shapes))

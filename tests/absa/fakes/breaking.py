@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine import ThreadRank
+from engine import PATIENCE_S, ThreadRank
 from outside import FakeBoundary, Run
 from torch import Tensor
 
@@ -50,7 +50,7 @@ class Meeting:
             number = len(self._brought[rank])
             self._brought[rank].append(value)
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._is_decided(number), timeout=20)
+            self._changed.wait_for(lambda: self._is_decided(number), timeout=PATIENCE_S)
             if self._failing.get(rank) == number or not self._is_complete(number):
                 raise LostError(f"collective {number} failed on rank {rank}")
             return [brought[number] for brought in self._brought]

@@ -26,6 +26,8 @@ from absa.update.scalars import Flags, UpdateResult
 from absa.update.update import Turn, Updater
 
 WIDTH, NUM_CLASSES = 6, 3
+PATIENCE_S = 300
+"""Far more than anything takes, so that a busy machine is no failure."""
 T = TypeVar("T")
 
 
@@ -196,7 +198,7 @@ class _Meeting:
 
     def __post_init__(self) -> None:
         self.slots = [None] * self.world_size
-        self.barrier = threading.Barrier(self.world_size, timeout=20)
+        self.barrier = threading.Barrier(self.world_size, timeout=PATIENCE_S)
         pairs = itertools.product(range(self.world_size), repeat=2)
         self.mail: dict[Any, queue.Queue[Tensor]] = {pair: queue.Queue() for pair in pairs}
 
@@ -256,7 +258,7 @@ class _Expected:
     mail: "queue.Queue[Tensor]"
 
     def wait(self) -> None:
-        message = self.mail.get(timeout=20)
+        message = self.mail.get(timeout=PATIENCE_S)
         assert (message.dtype, message.shape) == (self.tensor.dtype, self.tensor.shape)
         self.tensor.copy_(message)
 

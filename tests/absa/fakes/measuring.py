@@ -12,9 +12,9 @@ from absa.update.replica import Replica
 TOP = 2
 
 
-def curvature(num_train: int) -> CurvatureProbe:
+def curvature(num_train: int, max_products: int = 12) -> CurvatureProbe:
     """Return what measures the two largest eigenvalues on 6 samples, 4 at a time."""
-    tracker = HessianTracker(Hessian, top=TOP, max_products=12, seed=3)
+    tracker = HessianTracker(Hessian, top=TOP, max_products=max_products, seed=3)
     return CurvatureProbe(tracker, Hessian, choose_samples(3, num_train, 6), 4, seed=3)
 
 

@@ -63,7 +63,7 @@ def test_every_rank_ends_with_the_bits_of_the_source(roles):
         assert_same(tree, source)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(trees(), st.data())
 def test_any_tree_arrives_whatever_the_group_and_the_sizes(tree, data):
     current = data.draw(st.lists(st.booleans(), min_size=1, max_size=4).filter(any))

@@ -47,7 +47,7 @@ def hand(standings, owner, source=0):
 ROWS = st.dictionaries(st.integers(0, 30), st.integers(-8, 8).map(float), max_size=12)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.sampled_from("cbn"), ROWS), min_size=1, max_size=4), st.data())
 def test_each_position_is_once_on_the_rank_that_owns_it(ranks, data):
     source = data.draw(st.integers(0, len(ranks) - 1))

@@ -82,7 +82,7 @@ def test_one_group_is_plain_batch_norm_bit_for_bit(rank, momentum):
     assert torch.equal(ghost.eval()(x), plain.eval()(x))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(cut=st.lists(st.integers(1, 3), min_size=1, max_size=5), group=st.integers(2, 4))
 def test_any_cut_into_passes_gives_the_same_gradients(cut, group):
     torch.manual_seed(0)

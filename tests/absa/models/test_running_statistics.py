@@ -52,7 +52,7 @@ def close(a: nn.Module, b: nn.Module) -> None:
     torch.testing.assert_close(dict(a.state_dict()), dict(b.state_dict()))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     cut=st.lists(st.integers(1, 3), min_size=1, max_size=4),
     first_rank=st.integers(0, 4),
@@ -210,6 +210,7 @@ def test_batch_norms_of_two_dtypes_are_refused():
         RunningStatistics(model)
 
 
+@pytest.mark.cpu_heavy
 def test_compiled_passes_are_counted_and_compiled_once_per_size():
     graphs = []
 
@@ -229,6 +230,7 @@ def test_compiled_passes_are_counted_and_compiled_once_per_size():
     close(model, reference)
 
 
+@pytest.mark.cpu_heavy
 def test_compiled_and_eager_passes_may_share_an_update():
     model, reference = network(), network()
     statistics, expected = RunningStatistics(model), RunningStatistics(reference)

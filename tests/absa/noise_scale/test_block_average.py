@@ -12,7 +12,7 @@ NUMBER = st.floats(-100, 100)
     blocks=st.lists(st.tuples(NUMBER, NUMBER, NUMBER, st.floats(0.1, 10)), min_size=1, max_size=9),
     fade=st.floats(0.3, 1),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_blocks_are_averaged_like_a_list_of_all_of_them(blocks, fade):
     average = BlockAverage()
     for *said, weight in blocks:
@@ -45,7 +45,7 @@ def test_blocks_are_averaged_like_a_list_of_all_of_them(blocks, fade):
 
 
 @given(st.lists(st.tuples(NUMBER, NUMBER, NUMBER), min_size=4, max_size=9))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_no_share_of_the_correction_is_more_exact(blocks):
     average, without = BlockAverage(), BlockAverage()
     full = BlockAverage()

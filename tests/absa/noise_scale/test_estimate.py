@@ -21,7 +21,7 @@ def mean_estimate(samples, num_train=None):
 
 
 @given(cut=CUTS, left_out=st.integers(0, 1), seed=st.integers(0, 99))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_over_all_orders_of_a_training_set_both_means_are_exact(cut, left_out, seed):
     size = sum(cut)
     data = np.random.default_rng(seed).normal(1, 2, (size + left_out, 2))
@@ -32,7 +32,7 @@ def test_over_all_orders_of_a_training_set_both_means_are_exact(cut, left_out, s
 
 
 @given(cut=CUTS, seed=st.integers(0, 99))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_with_any_weights_the_mean_over_all_signs_of_the_noise_is_exact(cut, seed):
     generator = np.random.default_rng(seed)
     size = sum(cut)

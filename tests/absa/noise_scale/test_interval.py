@@ -24,7 +24,7 @@ def errors_of(first, second, correlation):
     spread=st.tuples(st.floats(0.1, 30), st.floats(0.1, 3)),
     correlation=st.floats(-0.9, 0.9),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_interval_holds_the_ratios_that_fit(trace, gradient_sq, spread, correlation):
     errors = errors_of(*spread, correlation)
     lower, upper = fieller(trace, gradient_sq, errors, 1.5)
@@ -40,7 +40,7 @@ def test_the_interval_holds_the_ratios_that_fit(trace, gradient_sq, spread, corr
 
 
 @given(pairs=st.lists(st.tuples(st.floats(0, 1e6), ANY), min_size=2, max_size=12))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_data_make_a_negative_or_an_endless_value(pairs):
     average = BlockAverage()
     for trace, gradient_sq in pairs:

@@ -31,7 +31,7 @@ def test_a_model_without_parameters_has_no_groups():
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.sampled_from(["", ".a", ".a.b"])), unique=True))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_every_tensor_has_a_group_and_every_group_a_tensor(paths):
     names = [f"{child}{rest}" for child, rest in paths]
     found = layer_groups(names)

@@ -41,7 +41,7 @@ def two_tensors(generator, cut=(2, 3)):
     ),
     gradient_sq=st.floats(0, 10),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_neither_a_new_batch_nor_a_drifting_trace_biases_the_gradient(updates, gradient_sq):
     """Batch and trace change at will, as long as they are constant within a block."""
     samples, start = [], 0

@@ -28,7 +28,7 @@ def test_a_batch_of_the_noise_scale_makes_half_the_progress_at_half_the_rate():
 
 
 @given(BATCH, SCALE)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_progress_is_the_best_decrease_of_a_quadratic(batch, noise):
     """E[decrease] = r |G|^2 - r^2 / 2 (G'HG + tr(H Sigma) / b), with |G|^2 = G'HG = 1."""
     rate = best_learning_rate(1.0, batch, noise)
@@ -41,7 +41,7 @@ def test_progress_is_the_best_decrease_of_a_quadratic(batch, noise):
 
 
 @given(BATCH, BATCH, SCALE)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_gain_is_between_one_and_the_ratio_of_batches(batch, reference, noise):
     ratio = batch / reference
     found = gain(batch, reference, noise)
@@ -57,7 +57,7 @@ def test_gain_is_adascales():
 
 
 @given(SCALE, BATCH, st.floats(1, 1e4), BATCH)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_run_at_one_batch_and_noise_scale_predicts_itself(noise, batch, updates, other):
     found = trade_off([Stretch(updates, batch, noise)])
     assert found.critical_batch == pytest.approx(noise)
@@ -69,7 +69,7 @@ def test_a_run_at_one_batch_and_noise_scale_predicts_itself(noise, batch, update
 
 
 @given(RUN)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_critical_batch_lies_between_the_noise_scales(run):
     found = trade_off(run)
     scales = [s.noise_scale for s in run]
@@ -80,7 +80,7 @@ def test_the_critical_batch_lies_between_the_noise_scales(run):
 
 
 @given(RUN)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_following_the_noise_scale_comes_nearer_unless_it_is_constant(run):
     assert 0 < value_of_following(run) <= 1 + 1e-9
     same = [Stretch(s.num_updates, s.batch, 40.0) for s in run]
@@ -88,7 +88,7 @@ def test_following_the_noise_scale_comes_nearer_unless_it_is_constant(run):
 
 
 @given(RUN, st.floats(1, 1e5))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_following_reaches_what_it_is_said_to(run, samples_per_update):
     least = trade_off(run)
     updates = samples = 0.0

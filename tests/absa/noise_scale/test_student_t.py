@@ -11,7 +11,7 @@ CONFIDENCE = st.floats(0.05, 0.99)
 
 
 @given(CONFIDENCE)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_one_and_two_degrees_have_closed_forms(confidence):
     assert two_sided_quantile(confidence, 1) == pytest.approx(math.tan(math.pi / 2 * confidence))
     closed = confidence * math.sqrt(2 / (1 - confidence**2))
@@ -27,7 +27,7 @@ def test_the_tables_of_textbooks(confidence, degrees, published):
 
 
 @given(CONFIDENCE, st.floats(1, 1e5), st.floats(1.01, 10))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_more_degrees_come_nearer_to_the_normal_quantile(confidence, degrees, factor):
     normal = NormalDist().inv_cdf((1 + confidence) / 2)
     few, many = (two_sided_quantile(confidence, d) for d in (degrees, degrees * factor))

@@ -200,7 +200,7 @@ def test_tensor_with_a_zero_norm_takes_a_plain_sgd_step(zero):
 
 
 @given(scale=st.floats(-20, 20).map(lambda e: 10.0**e), seed=st.integers(0, 99))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_step_does_not_depend_on_the_scale_of_the_gradient(scale, seed):
     def stepped(factor, dtype):
         generator = torch.Generator().manual_seed(seed)
@@ -216,7 +216,7 @@ def test_step_does_not_depend_on_the_scale_of_the_gradient(scale, seed):
 
 
 @given(seed=st.integers(0, 99), lr=st.floats(1e-3, 10), trust=st.floats(1e-4, 0.1))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_first_step_is_the_trusted_share_of_the_norm(seed, lr, trust):
     generator = torch.Generator().manual_seed(seed)
     weight = torch.randn(4, 6, generator=generator, dtype=torch.float64)

@@ -34,7 +34,7 @@ def train(kind, model, length, plan, *, ranks=1, micro=1 << 20, bn_group=None):
     return run_ranks(ranks, lambda c: run_updates(replicas[c.rank], steps, c)), sources
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(
     length=LENGTHS,
     plan=BATCHES,
@@ -57,7 +57,7 @@ def test_one_result_for_any_cut(length, plan, ranks, micro, kind, bn_group):
         assert (a.num_samples, a.weight, a.applied) == (b.num_samples, b.weight, b.applied)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(
     length=LENGTHS,
     ranks=st.integers(1, 3),

@@ -15,7 +15,9 @@ def ranks(tmp_path_factory):
     """What every member of each group found, in the order of ranks."""
     folder = tmp_path_factory.mktemp("gloo")
     run_all(str(folder))
-    found = [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(max(WORLD_SIZES))]
+    found = [
+        torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(max(WORLD_SIZES))
+    ]
     return {n: [each[n] for each in found if n in each] for n in WORLD_SIZES}
 
 

@@ -214,7 +214,7 @@ def test_a_parameter_that_some_passes_do_not_use_adds_nothing_there(num_ranks):
     assert sample.units[names.index("spare")] == 0
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(
     batch=st.integers(2, 14),
     bn_group=st.sampled_from([None, 2, 3]),

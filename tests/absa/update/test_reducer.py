@@ -83,7 +83,7 @@ def passes_of(counts):
     return losses_of_rank
 
 
-@settings(deadline=None, max_examples=8)
+@settings(max_examples=8)
 @given(
     counts=st.lists(st.integers(0, 3), min_size=1, max_size=3),
     bucket_bytes=st.sampled_from([1, 40, 100, 250, 1 << 20]),

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from absa.errors import InputError
@@ -314,6 +314,6 @@ kinds = st.sampled_from(
 
 
 @given(st.lists(st.builds(lambda k, r: {"event": k, **r}, kinds, st.dictionaries(keys, values))))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 def test_no_record_breaks_the_report(records: list[dict[str, Any]]) -> None:
     page_of(records)

@@ -54,7 +54,7 @@ def open_page(path: Path, profile: Path) -> tuple[str, str]:
         ],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=True,
     )
     return done.stdout, "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)

@@ -79,9 +79,7 @@ def run(journal: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @given(many=st.lists(records, max_size=6), width=st.integers(1, 130))
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_record_breaks_a_view(many: list[dict[str, Any]], width: int) -> None:
     for make in (rich_view(width), LineView, JsonView):
         shown_by(make, *many)
