@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -95,6 +95,35 @@ def export(
 def report(run: Run) -> None:
     """Write the report of a run again."""
     raise typer.Exit(exit_code_of(lambda: _report(run)))
+
+
+@app.command()
+def spectrum(
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|CHECKPOINT",
+            help="A run: its folder, its name or 'latest'; or the folder of one of its checkpoints.",
+        ),
+    ],
+    checkpoint: Annotated[
+        str | None, typer.Option(metavar="NAME", help="'best', or a name; default: the newest.")
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(metavar="N", help="Training samples; default: as in the run.")
+    ] = None,
+    starts: Annotated[int, typer.Option(metavar="N", help="Random starts: less noise.")] = 3,
+    steps: Annotated[
+        int, typer.Option(metavar="N", help="Lanczos steps for each: a finer curve.")
+    ] = 40,
+) -> None:
+    """Draw how the eigenvalues of the Hessian are distributed at a checkpoint.
+
+    It takes starts x steps + 16 Hessian-vector products, each about as long as four gradients of
+    the samples, and holds as many vectors of the model's size as there are steps.
+    """
+    options = {"checkpoint": checkpoint, "samples": samples, "starts": starts, "steps": steps}
+    raise typer.Exit(exit_code_of(lambda: _spectrum(run, options)))
 
 
 @app.command()
@@ -186,6 +215,13 @@ def _report(run: str) -> int:
     from cluster.report.write import write_report
 
     typer.echo(write_report(open_run(run, _default_storage()).location))
+    return ExitCode.FINISHED
+
+
+def _spectrum(run: str, options: dict[str, Any]) -> int:
+    from cluster.spectrum import Options, draw_on_terminal
+
+    draw_on_terminal(run, Options(**options), _default_storage())
     return ExitCode.FINISHED
 
 

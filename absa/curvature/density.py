@@ -141,8 +141,8 @@ class SpectralDensity:
 
 def spectral_density(
     operator: Operator,
-    num_starts: int = 2,
-    num_steps: int = 50,
+    num_starts: int = 3,
+    num_steps: int = 40,
     *,
     seed: int = 0,
     collective: Collective = ALONE,

@@ -39,12 +39,17 @@ def _data(headline: Headline, charts: Sequence[Chart], rows: Sequence[Happening]
     return {
         "numTrain": headline.num_train,
         "charts": [chart_data(chart) for chart in charts],
-        "marks": [
-            {"kind": row.kind, "text": row.text, **_at(row.at)}
-            for row in rows
-            if row.kind in MARKED and row.at.survives
-        ],
+        "marks": marks_data(rows),
     }
+
+
+def marks_data(rows: Sequence[Happening]) -> list[object]:
+    """Return what the script draws of what happened: a vertical line each."""
+    return [
+        {"kind": row.kind, "text": row.text, **_at(row.at)}
+        for row in rows
+        if row.kind in MARKED and row.at.survives
+    ]
 
 
 def chart_data(chart: Chart) -> object:
