@@ -103,7 +103,7 @@ def spectrum(
         str,
         typer.Argument(
             metavar="RUN|CHECKPOINT",
-            help="A run: its folder, its name or 'latest'; or the folder of one of its checkpoints.",
+            help="A run: its folder, its name or 'latest'; or the folder of a checkpoint.",
         ),
     ],
     checkpoint: Annotated[

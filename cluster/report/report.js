@@ -164,6 +164,9 @@
     return {};
   }
 
+  // a line at every digit of every decade would be a hatching
+  const decades = (_, splits) => splits.map((v) => (Math.abs(Math.log10(v) % 1) < 1e-6 ? v : null));
+
   function seriesOf(chart) {
     return chart.series.map((one, i) => ({
       label: one.label, stroke: colour(`series-${i % 6}`), width: one.dots ? 1.5 : 2, dash: DASHES[i % 6],
@@ -191,7 +194,7 @@
       axes: [
         { ...line, space: 64, size: 30, incrs: axis === "seconds" && !chart.x ? TIME_STEPS : undefined,
           values: (_, ticks) => ticks.map((v) => xTick(chart, v)) },
-        { ...line, size: 58, space: 34, values: (_, ticks) => ticks.map((v) => (v == null ? "" : TICK[chart.format](v))) },
+        { ...line, size: 58, space: 34, grid: scale.log === 10 ? { ...line.grid, filter: decades } : line.grid, values: (_, ticks) => ticks.map((v) => (v == null ? "" : TICK[chart.format](v))) },
       ],
       series: [{ label: xLabel(chart), value: (_, v) => (v == null ? "" : xValue(chart, v)) }, ...seriesOf(chart)],
       cursor: {

@@ -3,9 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from absa.curvature.density import RitzValue
+from absa.curvature.density import RitzValue, SpectralDensity
 from cluster.spectrum.measure import Spectrum
-from cluster.spectrum.options import NUM_PROBES
 from cluster.views import number_format as show
 
 NUM_LARGEST = 10
@@ -39,49 +38,63 @@ def findings(spectrum: Spectrum) -> list[Finding]:
     density, found = spectrum.density, spectrum.trace
     low, high = density.range
     width = density.bandwidth
-    negative, positive = density.share_below(-width), density.share_below(width)
-    above = (1 - positive[0], positive[1])
-    near = positive[0] - negative[0]
+    below, not_above = density.share_below(-width), density.share_below(width)
+    apart = outliers(spectrum)
     return [
-        Finding("largest eigenvalue", number(high), ""),
+        Finding(
+            "largest eigenvalue", number(high), f"{apart} apart from the rest" if apart else ""
+        ),
         Finding("smallest eigenvalue", number(low), ""),
         Finding("trace", number(found.value), f"± {number(found.standard_error, 2)}"),
-        _share("negative", negative, density.dim, f"below {number(-width, 2)}"),
-        Finding("near zero", _percent(near), f"within ± {number(width, 2)}"),
-        _share("positive", above, density.dim, f"above {number(width, 2)}"),
+        _share("negative", below, density.dim, f"below {number(-width, 2)}"),
+        Finding("near zero", _percent(not_above[0] - below[0]), f"within ± {number(width, 2)}"),
+        _share(
+            "positive", (1 - not_above[0], not_above[1]), density.dim, f"above {number(width, 2)}"
+        ),
     ]
+
+
+def outliers(spectrum: Spectrum) -> int:
+    """Return how many of the eigenvalues that are told one by one stand apart from the bulk."""
+    _, high = spectrum.density.bulk
+    return sum(each.value > high for each in largest(spectrum))
+
+
+def single_height(density: SpectralDensity) -> float:
+    """Return the peak of the density where a single eigenvalue stands alone."""
+    return 1 / (density.dim * density.bandwidth * math.sqrt(2 * math.pi))
 
 
 def told(spectrum: Spectrum, matrix: str) -> list[str]:
     """Return how the spectrum was measured and what it means, in paragraphs."""
     density = spectrum.density
-    width = number(density.bandwidth, 2)
-    single = 1 / (density.dim * density.bandwidth * math.sqrt(2 * math.pi))
+    width, single = number(density.bandwidth, 2), number(single_height(density), 2)
     return [
         f"Eigenvalues of the {matrix} of the mean loss of {show.count(spectrum.num_samples)} fixed "
         f"training samples by all {show.count(density.dim)} trainable parameters, with batch-norm "
         f"in evaluation mode: {show.count(spectrum.num_products)} products in "
         f"{show.duration(spectrum.seconds)}.",
-        f"The density is that of {len(density.rules)} random starts of {density.num_steps} Lanczos "
-        f"steps, smoothed with Gaussians of width {width}, which so many steps integrate to 1 %. "
-        f"An eigenvalue that stands alone is a bump of that width and about {number(single, 2)} "
-        "high; below a tenth of that the curve is cut off. Within one width of zero nothing can be "
-        "said of the sign.",
-        f"The trace is a mean over {NUM_PROBES} random sign vectors. What follows ± is one "
-        "standard error, from the spread of the vectors or of the starts. Eigenvalues that are "
-        "told one by one are lower bounds for those of their rank.",
+        f"The density is the mean of {len(density.rules)} random starts of {density.num_steps} "
+        f"Lanczos steps, smoothed with Gaussians of width {width}, which so many steps integrate "
+        f"to 1 %. An eigenvalue that stands alone is a bump of that width, {single} high in the "
+        "mean but several times higher or lower by chance; below a tenth of that the curve is cut "
+        "off. Within one width of zero nothing is said of the sign.",
+        f"The trace is the mean of {spectrum.trace.num_products} random sign vectors. What follows "
+        "± is one standard error, from the spread of the vectors or of the starts. Eigenvalues "
+        "that are told one by one are lower bounds for those of their rank; some eigenvalue lies "
+        "within the residual of each.",
     ]
 
 
 def number(value: float, digits: int = 3) -> str:
-    """Return a number with a minus sign that is as wide as a plus."""
+    """Return a number as it is told."""
     return show.significant(value, digits) if math.isfinite(value) else show.MISSING
 
 
 def _share(label: str, share: tuple[float, float], dim: int, where: str) -> Finding:
     value, error = share
-    spread = "" if math.isnan(error) else f" ± {_percent(error)}"
-    return Finding(label, _percent(value), f"{where}: about {show.count(dim * value)}{spread}")
+    spread = "" if math.isnan(error) else f" ± {number(dim * error, 2)}"
+    return Finding(label, _percent(value), f"{where}, about {show.count(dim * value)}{spread}")
 
 
 def _percent(share: float) -> str:

@@ -22,7 +22,7 @@ from cluster.spectrum.restored import Restored
 from cluster.views import number_format as show
 
 _AT_ONCE = 128
-"""Samples through the model at once unless the job says ``curvature.micro``: their graph is kept."""
+"""Most samples through the model at once unless the job says ``curvature.micro``."""
 
 
 @dataclass(frozen=True)

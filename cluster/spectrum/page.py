@@ -1,7 +1,7 @@
 """The spectrum as a page in the look of the report."""
 
-import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 from string import Template
@@ -9,7 +9,6 @@ from string import Template
 import numpy as np
 from numpy.typing import NDArray
 
-from absa.curvature.density import SpectralDensity
 from absa.events import Record
 from cluster.report.charts import eigenvalue_charts
 from cluster.report.document import figure, make_document, tile
@@ -18,12 +17,19 @@ from cluster.report.happenings import happenings
 from cluster.report.history import place, survivors
 from cluster.report.page import chart_data, chart_figure, marks_data
 from cluster.report.tables import cells, html_table
-from cluster.spectrum.findings import findings, largest, matrix_name, number, told
+from cluster.spectrum.findings import (
+    findings,
+    largest,
+    matrix_name,
+    number,
+    outliers,
+    single_height,
+    told,
+)
 from cluster.spectrum.measure import Spectrum
 from cluster.spectrum.restored import Restored
 from cluster.views import number_format as show
 
-_TITLE = "Spectral density"
 _TABLE_POINTS = 40
 """Rows of the table beneath the density."""
 
@@ -39,14 +45,15 @@ def make_page(restored: Restored, spectrum: Spectrum, records: Sequence[Record])
     num_train = float(len(restored.replica.train))
     placed = place(records)
     rows, _ = happenings(placed)
-    curves = eigenvalue_charts(survivors(placed))
+    views, curves = _views(spectrum), eigenvalue_charts(survivors(placed))
     data = {
         "numTrain": num_train,
-        "charts": [_density_data(spectrum), *(chart_data(chart) for chart in curves)],
+        "charts": [*map(_density_data, views), *map(chart_data, curves)],
         "marks": marks_data(rows) if curves else [],
     }
     matrix = matrix_name(restored.job.curvature.operator)
-    charts = [chart_figure(i, chart, num_train) for i, chart in enumerate(curves, start=1)]
+    charts = [_density_figure(i, view) for i, view in enumerate(views)]
+    charts += [chart_figure(i, one, num_train) for i, one in enumerate(curves, start=len(views))]
     template = files("cluster.spectrum").joinpath("spectrum.html.template").read_text("utf-8")
     body = Template(template).substitute(
         name=escape(restored.job.name),
@@ -54,7 +61,7 @@ def make_page(restored: Restored, spectrum: Spectrum, records: Sequence[Record])
         subtitle=escape(_subtitle(restored)),
         numbers="".join(tile(f.label, f.value, f.remark) for f in findings(spectrum)),
         matrix=escape(matrix),
-        charts="".join([_density_figure(spectrum.density), *charts]),
+        charts="".join(charts),
         largest=_largest_table(spectrum),
         measured="".join(
             f'<p class="told">{escape(text)}</p>\n' for text in told(spectrum, matrix)
@@ -76,30 +83,68 @@ def _subtitle(restored: Restored) -> str:
     return " · ".join(parts)
 
 
-def visible_curve(density: SpectralDensity) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the density for a logarithmic axis: cut off below a tenth of a single eigenvalue."""
+@dataclass(frozen=True)
+class View:
+    """A density as a logarithmic axis shows it.
+
+    Args:
+        title: Of its chart.
+        grid: Eigenvalues, ascending.
+        height: The density there, cut off below a tenth of a single eigenvalue.
+        peaks: The eigenvalues that are told one by one, ascending, with their ranks.
+    """
+
+    title: str
+    grid: NDArray[np.float64]
+    height: NDArray[np.float64]
+    peaks: list[tuple[float, int]]
+
+
+def whole(spectrum: Spectrum) -> View:
+    """Return all of the density."""
+    density = spectrum.density
     grid, height = density.curve()
-    single = 1 / (density.dim * density.bandwidth * math.sqrt(2 * math.pi))
-    return grid, np.maximum(height, single / 10)
+    visible = height >= single_height(density) / 10
+    span = grid[visible][0], grid[visible][-1]
+    return _view("Spectral density", spectrum, span)
 
 
-def _density_data(spectrum: Spectrum) -> object:
-    grid, height = visible_curve(spectrum.density)
+def bulk(spectrum: Spectrum) -> View:
+    """Return the density without the eigenvalues that stand apart."""
+    low, high = spectrum.density.bulk
+    margin = 3 * spectrum.density.bandwidth
+    return _view("Spectral density of the bulk", spectrum, (low - margin, high + margin))
+
+
+def _view(title: str, spectrum: Spectrum, span: tuple[float, float]) -> View:
+    grid, height = spectrum.density.curve()
+    inside = (grid >= span[0]) & (grid <= span[1])
+    peaks = sorted((each.value, rank) for rank, each in enumerate(largest(spectrum), start=1))
+    return View(
+        title,
+        grid[inside],
+        np.maximum(height[inside], single_height(spectrum.density) / 10),
+        [(value, rank) for value, rank in peaks if span[0] <= value <= span[1]],
+    )
+
+
+def _views(spectrum: Spectrum) -> list[View]:
+    return [whole(spectrum)] if outliers(spectrum) == 0 else [whole(spectrum), bulk(spectrum)]
+
+
+def _density_data(view: View) -> object:
+    kept = keep_extremes(view.height.tolist())
     marks = [
-        {
-            "kind": "ritz",
-            "x": each.value,
-            "text": f"eigenvalue {rank}: {number(each.value, 4)}",
-        }
-        for rank, each in enumerate(largest(spectrum), start=1)
+        {"kind": "ritz", "x": value, "text": f"eigenvalue {rank}: {number(value, 4)}"}
+        for value, rank in view.peaks
     ]
-    series = {"label": "density", "dots": False, "values": _short(height)}
+    series = {"label": "density", "dots": False, "values": _short(view.height[kept])}
     return {
-        "title": _TITLE,
+        "title": view.title,
         "format": "rate",
         "steps": False,
         "scale": "log",
-        "x": {"label": "eigenvalue", "values": _short(grid), "marks": marks},
+        "x": {"label": "eigenvalue", "values": _short(view.grid[kept]), "marks": marks},
         "series": [series],
     }
 
@@ -108,16 +153,14 @@ def _short(values: NDArray[np.float64]) -> list[float]:
     return [float(f"{value:.7g}") for value in values]
 
 
-def _density_figure(density: SpectralDensity) -> str:
-    grid, height = visible_curve(density)
-    kept = keep_extremes(height.tolist(), _TABLE_POINTS)
-    rows = (cells([number(grid[i]), number(height[i])]) for i in kept)
-    low, high = density.range
+def _density_figure(index: int, view: View) -> str:
+    kept = keep_extremes(view.height.tolist(), _TABLE_POINTS)
+    rows = (cells([number(view.grid[i]), number(view.height[i])]) for i in kept)
     said = (
-        f"Share of eigenvalues per unit, on a logarithmic axis: from {number(low)} to "
-        f"{number(high)}, densest at {number(grid[height.argmax()], 2)}."
+        f"Share of eigenvalues per unit, on a logarithmic axis, from {number(view.grid[0])} to "
+        f"{number(view.grid[-1])}."
     )
-    return figure(0, _TITLE, said, html_table(_TITLE, ["eigenvalue", "density"], rows))
+    return figure(index, view.title, said, html_table(view.title, ["eigenvalue", "density"], rows))
 
 
 def _largest_table(spectrum: Spectrum) -> str:

@@ -5,9 +5,16 @@ from numpy.typing import NDArray
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from cluster.spectrum.findings import findings, largest, matrix_name, number
+from cluster.spectrum.findings import (
+    NUM_LARGEST,
+    findings,
+    largest,
+    matrix_name,
+    number,
+    outliers,
+)
 from cluster.spectrum.measure import Spectrum
-from cluster.spectrum.page import visible_curve, where
+from cluster.spectrum.page import bulk, where
 from cluster.spectrum.restored import Restored
 from cluster.views import number_format as show
 
@@ -30,13 +37,14 @@ class SpectrumText:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw the lines."""
         # A line that fills the last column makes some terminals wrap: stay one short of it.
-        width = max(20, min(options.max_width - 1, _WIDEST))
+        width = max(12, min(options.max_width - 1, _WIDEST))
         plain = options.ascii_only
         lines = [*self._heading(), *self._numbers(), Text(), *self._drawing(width, plain=plain)]
         for line in lines:
             if plain:
                 line.plain = line.plain.replace("±", "+-")
             line.truncate(width, overflow="crop")
+            line.rstrip()
         yield from lines
 
     def _heading(self) -> list[Text]:
@@ -51,21 +59,23 @@ class SpectrumText:
         ]
 
     def _numbers(self) -> list[Text]:
+        rows = [(found.label, found.value, found.remark) for found in findings(self._spectrum)]
         rest = [number(each.value) for each in largest(self._spectrum)[1:6]]
-        rows = []
-        for found in findings(self._spectrum):
-            then = "  then " + ", ".join(rest) if found.label.startswith("largest") and rest else ""
-            remark = f"  {found.remark}" if found.remark else then
-            rows.append(
-                Text.assemble(
-                    (f"  {found.label:<{_LABEL}}", "dim"), (f"{found.value:>8}", "bold"), remark
-                )
+        if rest:
+            rows.insert(1, ("next ones", rest[0], ", ".join(["", *rest[1:]]).lstrip()))
+        return [
+            Text.assemble(
+                (f"  {label:<{_LABEL}}", "dim"),
+                (f"{value:>8}", "bold"),
+                remark if remark.startswith(",") else f"  {remark}",
             )
-        return rows
+            for label, value, remark in rows
+        ]
 
     def _drawing(self, width: int, *, plain: bool) -> list[Text]:
-        """Return the density on a logarithmic axis, the largest eigenvalues and the axis."""
-        grid, height = visible_curve(self._spectrum.density)
+        """Return the density of the bulk on a logarithmic axis, with the eigenvalues in it."""
+        view = bulk(self._spectrum)
+        grid, height = view.grid, view.height
         num = width - 4
         columns = np.minimum(((grid - grid[0]) / (grid[-1] - grid[0]) * num).astype(int), num - 1)
         tops = np.full(num, -np.inf)
@@ -79,13 +89,15 @@ class SpectrumText:
             for row in range(_ROWS - 1, -1, -1)
         ]
         span = (float(grid[0]), float(grid[-1]))
-        return [*rows, self._marks(span, num, plain=plain), _axis(span, num)]
+        return [*rows, _axis(span, num), *self._note()]
 
-    def _marks(self, span: tuple[float, float], num: int, *, plain: bool) -> Text:
-        line = [" "] * num
-        for each in largest(self._spectrum):
-            line[_column(each.value, span, num)] = "^" if plain else "▴"
-        return Text("  " + "".join(line), "magenta")
+    def _note(self) -> list[Text]:
+        """Say what does not fit into the drawing."""
+        num = outliers(self._spectrum)
+        more = " or more" if num == NUM_LARGEST else ""
+        beyond = f", without {num}{more} larger eigenvalues" if num else ""
+        words = f"density on a logarithmic axis{beyond}"
+        return [Text(f"  {words}", "dim")]
 
 
 def _filled(tops: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -96,11 +96,12 @@ def test_the_curve_integrates_to_one_and_shows_the_smoothed_spectrum():
     assert abs(height - smoothed).max() < 0.08 * peak  # of which sampling by 16 starts is most
 
 
-def test_a_gaussian_of_the_bandwidth_is_integrated_to_one_percent():
-    """The bound behind the bandwidth, for the start at hand and Gaussians all along the range."""
-    operator = with_eigenvalues(np.linspace(-1, 1, 300).tolist())
+@pytest.mark.parametrize("outliers", [[], [30.0, 9.0, 4.0], [-20.0, 2.0, 40.0]])
+def test_a_gaussian_of_the_bandwidth_is_integrated_to_one_percent(outliers):
+    """The bound behind the bandwidth, for the start at hand and Gaussians all along the bulk."""
+    operator = with_eigenvalues([*np.linspace(-1, 1, 300), *outliers])
     values, vectors = torch.linalg.eigh(operator.matrix)
-    density = spectral_density(operator, 1, 15)
+    density = spectral_density(operator, 1, 18)
     start = normal(operator, 0, 0)
     seen = ((vectors.T @ start) / start.norm()).square().numpy()
     (rule,) = density.rules
@@ -111,6 +112,19 @@ def test_a_gaussian_of_the_bandwidth_is_integrated_to_one_percent():
             return np.exp(-(((nodes - centre) / density.bandwidth) ** 2) / 2)
 
         assert abs(rule.weights @ bump(rule.nodes) - seen @ bump(values.numpy())) < 0.01
+
+
+def test_outliers_do_not_make_the_bulk_coarse():
+    bulk = np.linspace(-1, 1, 300)
+    alone, beside = (
+        spectral_density(with_eigenvalues([*bulk, *outliers]), 1, 20)
+        for outliers in ([], [-50.0, 30.0, 100.0])
+    )
+
+    assert beside.range == pytest.approx((-50, 100))
+    assert beside.bulk == pytest.approx((-1, 1), abs=0.05)
+    assert beside.bandwidth < 1.5 * alone.bandwidth
+    assert integral(beside) == pytest.approx(1, abs=1e-6)
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0, -3.0])
