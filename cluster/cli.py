@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -18,6 +18,7 @@ from cluster.job import Job
 from cluster.job_rules import resolve
 from cluster.load_job import dump_job, load_job, parse_job
 from cluster.outcome import exit_code_of
+from cluster.spectrum.options import Options
 
 # "\b" keeps the lines of a paragraph as they are.
 _EXIT_CODES = "\n".join(
@@ -112,17 +113,19 @@ def spectrum(
     samples: Annotated[
         int | None, typer.Option(metavar="N", help="Training samples; default: as in the run.")
     ] = None,
-    starts: Annotated[int, typer.Option(metavar="N", help="Random starts: less noise.")] = 3,
+    starts: Annotated[
+        int, typer.Option(metavar="N", help="Random starts: less noise.")
+    ] = Options.starts,
     steps: Annotated[
         int, typer.Option(metavar="N", help="Lanczos steps for each: a finer curve.")
-    ] = 40,
+    ] = Options.steps,
 ) -> None:
     """Draw how the eigenvalues of the Hessian are distributed at a checkpoint.
 
-    It takes starts x steps + 16 Hessian-vector products, each about as long as four gradients of
+    It takes starts x steps + 16 Hessian-vector products, each about as long as three gradients of
     the samples, and holds as many vectors of the model's size as there are steps.
     """
-    options = {"checkpoint": checkpoint, "samples": samples, "starts": starts, "steps": steps}
+    options = Options(checkpoint, samples, starts, steps)
     raise typer.Exit(exit_code_of(lambda: _spectrum(run, options)))
 
 
@@ -218,10 +221,10 @@ def _report(run: str) -> int:
     return ExitCode.FINISHED
 
 
-def _spectrum(run: str, options: dict[str, Any]) -> int:
-    from cluster.spectrum import Options, draw_on_terminal
+def _spectrum(run: str, options: Options) -> int:
+    from cluster.spectrum.draw import draw_on_terminal
 
-    draw_on_terminal(run, Options(**options), _default_storage())
+    draw_on_terminal(run, options, _default_storage())
     return ExitCode.FINISHED
 
 

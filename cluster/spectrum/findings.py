@@ -55,9 +55,10 @@ def findings(spectrum: Spectrum) -> list[Finding]:
 
 
 def outliers(spectrum: Spectrum) -> int:
-    """Return how many of the eigenvalues that are told one by one stand apart from the bulk."""
-    _, high = spectrum.density.bulk
-    return sum(each.value > high for each in largest(spectrum))
+    """Return how many eigenvalues above the bulk stand apart from it."""
+    density = spectrum.density
+    _, high = density.bulk
+    return sum(each.value > high for each in density.largest(density.num_steps))
 
 
 def single_height(density: SpectralDensity) -> float:

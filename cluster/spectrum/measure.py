@@ -22,7 +22,8 @@ from cluster.spectrum.restored import Restored
 from cluster.views import number_format as show
 
 _AT_ONCE = 128
-"""Most samples through the model at once unless the job says ``curvature.micro``."""
+"""Most samples through the model at once unless the job says ``curvature.micro``: the graph that is
+kept of so many takes about 1 GB for a resnet20 on 32 x 32 images (measured: 7.6 MB a sample)."""
 
 
 @dataclass(frozen=True)

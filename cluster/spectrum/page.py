@@ -102,11 +102,9 @@ class View:
 
 def whole(spectrum: Spectrum) -> View:
     """Return all of the density."""
-    density = spectrum.density
-    grid, height = density.curve()
-    visible = height >= single_height(density) / 10
-    span = grid[visible][0], grid[visible][-1]
-    return _view("Spectral density", spectrum, span)
+    low, high = spectrum.density.range
+    margin = 5 * spectrum.density.bandwidth
+    return _view("Spectral density", spectrum, (low - margin, high + margin))
 
 
 def bulk(spectrum: Spectrum) -> View:

@@ -6,7 +6,6 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from cluster.spectrum.findings import (
-    NUM_LARGEST,
     findings,
     largest,
     matrix_name,
@@ -94,8 +93,7 @@ class SpectrumText:
     def _note(self) -> list[Text]:
         """Say what does not fit into the drawing."""
         num = outliers(self._spectrum)
-        more = " or more" if num == NUM_LARGEST else ""
-        beyond = f", without {num}{more} larger eigenvalues" if num else ""
+        beyond = f", without the {num} larger eigenvalues" if num else ""
         words = f"density on a logarithmic axis{beyond}"
         return [Text(f"  {words}", "dim")]
 

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from cluster.cli import app
 from cluster.exit_code import ExitCode
 from cluster.load_job import load_job
+from cluster.spectrum.options import Options
 
 runner = CliRunner()
 
@@ -195,14 +196,11 @@ def test_a_wrong_command_line_ends_with_2(arguments):
 
 def test_a_spectrum_is_drawn_with_what_was_asked_for(monkeypatch):
     asked = []
-    module = ModuleType("cluster.spectrum")
-    vars(module).update(
-        Options=lambda **options: options,
-        draw_on_terminal=lambda *arguments: asked.append(arguments),
-    )
-    monkeypatch.setitem(sys.modules, "cluster.spectrum", module)
-    wanted = {"checkpoint": "best", "samples": 64, "starts": 5, "steps": 30}
-    options = [f"--{name}={value}" for name, value in wanted.items()]
+    module = ModuleType("cluster.spectrum.draw")
+    vars(module).update(draw_on_terminal=lambda *arguments: asked.append(arguments))
+    monkeypatch.setitem(sys.modules, "cluster.spectrum.draw", module)
+    wanted = Options(checkpoint="best", samples=64, starts=5, steps=30)
+    options = [f"--{name}={value}" for name, value in vars(wanted).items()]
 
     result = runner.invoke(app, ["spectrum", "latest", *options])
 

@@ -20,10 +20,11 @@ from absa.curvature.probe import problem_of
 from absa.curvature.trace import TraceEstimate
 from absa.errors import CheckpointError, ConfigError
 from absa.run_folder import new_run, write_job
-from cluster.spectrum import Options, draw_spectrum
-from cluster.spectrum.findings import findings
+from cluster.spectrum.draw import draw_spectrum
+from cluster.spectrum.findings import findings, outliers
 from cluster.spectrum.measure import Spectrum, _probe, measure
-from cluster.spectrum.page import make_page
+from cluster.spectrum.options import Options
+from cluster.spectrum.page import bulk, make_page, whole
 from cluster.spectrum.restored import find
 from cluster.spectrum.text import SpectrumText
 
@@ -42,6 +43,13 @@ def printed(restored, spectrum, *, width: int = 80, encoding: str = "utf-8") -> 
     )
     stream.flush()
     return raw.getvalue().decode(encoding).splitlines()
+
+
+def unlucky() -> Spectrum:
+    """The starts hardly see the largest eigenvalue."""
+    nodes = np.array([-1.0, 0.0, 1.0, 9.0])
+    rule = GaussRule(nodes, np.array([0.2, 0.6, 0.2 - 1e-12, 1e-12]), np.array([0.1, 0.1, 0.1, 0]))
+    return Spectrum(SpectralDensity((rule,), 1000, 4), TraceEstimate(0.0, 0.0, 16), 8, 0.1)
 
 
 def one_peak() -> Spectrum:
@@ -161,6 +169,16 @@ def test_lines_stay_within_the_terminal_and_plain_where_nothing_else_can_be_show
     assert max(map(len, plain)) < width
     assert any("█" in line for line in shown)
     assert any("##" in line for line in plain)
+
+
+def test_an_eigenvalue_that_the_starts_hardly_see_is_on_the_page():
+    view = whole(unlucky())
+
+    assert view.grid[0] < -1
+    assert view.grid[-1] > 9
+    assert view.peaks[-1] == (9.0, 1)
+    assert [value for value, _ in bulk(unlucky()).peaks] == [-1.0, 0.0, 1.0]
+    assert outliers(unlucky()) == 1
 
 
 def test_eigenvalues_that_are_all_zero_are_a_peak(restore):
