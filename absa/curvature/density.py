@@ -10,8 +10,9 @@ from torch import Tensor
 
 from absa.collective import ALONE, Collective
 from absa.curvature.agreement import first_rank
-from absa.curvature.band_lanczos import Agree, begin, extend, ritz
+from absa.curvature.band_lanczos import Agree, begin, extend
 from absa.curvature.operator import Operator
+from absa.curvature.projection import ritz
 from absa.curvature.random_vectors import normal
 from absa.errors import MeasurementError
 
