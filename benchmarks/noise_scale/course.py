@@ -126,7 +126,7 @@ def follow(training: Training, task: Task) -> Course:
 
 def _accuracy(engine: Engine) -> float:
     (evaluation,) = (r for r in engine.kept.records if r["event"] == "evaluation")
-    return float(evaluation["accuracy"])
+    return float(evaluation["metrics"]["accuracy"])
 
 
 def average_table(courses: Sequence[Course]) -> Table:
