@@ -29,7 +29,7 @@ class Size:
     rounds: int
 
 
-SIZES = {"quick": Size(400, 3), "usual": Size(1600, 10), "full": Size(6400, 30)}
+SIZES = {"quick": Size(400, 2), "usual": Size(1600, 10), "full": Size(6400, 30)}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -118,7 +118,7 @@ def follow(training: Training, task: Task) -> Course:
         samples += training.updates.batch
         while due and (samples >= due[0] or not going):
             due.pop(0)
-            checked.append(check(engine.replica, training.updates, samples / num_train))
+            checked.append(check(engine.replica, training.updates, min(samples, total) / num_train))
     engine.loop.end()
     engine.loop.close()
     return Course(training, engine.kept.observations, checked, _accuracy(engine))

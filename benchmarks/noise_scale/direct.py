@@ -27,7 +27,7 @@ JUDGED, JUDGED_BATCH = 4096, 512
 NUM_SEEDS = 6
 MAX_BATCH = 4096
 """Of an update that is tried; 1024 is checked with its quarter and its fourfold."""
-SWEEP = (0.25, 0.5, 1.0, 2.0)
+SWEEP = (0.25, 0.5, 1.0, 1.5)
 TRIED_RATES = tuple(1e-3 * 2.0**power for power in range(12))
 
 

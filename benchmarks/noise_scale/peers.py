@@ -46,17 +46,21 @@ def differences(seen: Iterable[Update], batch: int) -> Iterator[Estimate]:
 
 
 def averaged(values: Iterable[Estimate], decay: float) -> Iterator[Estimate]:
-    """Yield exponential moving averages with equal decay and without bias correction.
+    """Yield exponential moving averages with equal decay.
+
+    Of their ratio, which is what counts, the bias of the first updates cancels; here it is divided
+    out all the same, so that each can be shown on its own.
 
     Args:
         values: One per update.
-        decay: In [0, 1); of the ratio of two such averages the bias cancels.
+        decay: In [0, 1).
     """
-    trace = gradient_sq = 0.0
+    trace = gradient_sq = weight = 0.0
     for value in values:
         trace = decay * trace + (1 - decay) * value.trace
         gradient_sq = decay * gradient_sq + (1 - decay) * value.gradient_sq
-        yield Estimate(trace, gradient_sq)
+        weight = decay * weight + 1 - decay
+        yield Estimate(trace / weight, gradient_sq / weight)
 
 
 def _square(gradient: np.ndarray) -> float:
