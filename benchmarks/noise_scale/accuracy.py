@@ -69,9 +69,9 @@ class Case:
 
 CASES = (
     Case("4 passes of 32", Updates(128, 32), Listening(1), TWO_BATCHES),
-    Case("4 passes of 32, every 10", Updates(128, 32), Listening(10), TWO_BATCHES, length=2),
     Case("2 ranks of 64", Updates(128, 64), Listening(1), TWO_BATCHES, ranks=2),
     Case("halves of 128", Updates(128, 128), Listening(1), DIFFERENCES),
+    Case("halves of 128, every 10", Updates(128, 128), Listening(10), DIFFERENCES, length=4),
     Case("128 and a probe", Updates(128, 128, bn_group=128), Listening(1, 1), DIFFERENCES),
     Case(
         "halves of 32, weights move",
