@@ -1,0 +1,90 @@
+"""What is trained, how far, and on which samples curvature is then measured."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+BATCH = 128
+EPOCH_UPDATES = 391
+"""Updates of an epoch of CIFAR-10 at that batch: what a measurement's share of time refers to."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the error that few samples make is measured.
+
+    Args:
+        points: At so many points of the run, the first and the last among them; at least 1.
+        sizes: Numbers of curvature samples that are tried.
+        draws: Independent choices of samples of each size but the largest, which has one.
+        reference: Samples of what is taken for the truth.
+        tolerance: To which that is found.
+    """
+
+    points: int
+    sizes: tuple[int, ...]
+    draws: int
+    reference: int
+    tolerance: float
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network, its run, and what is measured of it.
+
+    Args:
+        model: Name of a built-in network.
+        updates: Between two points.
+        points: How many; the first is after ``updates``.
+        samples: Curvature samples; one sequence of measurements for each number.
+        budgets: The tracker's ``max_products`` on the frontier.
+        cold_products: Products of each cold start on the frontier.
+        sampling: None: the error of sampling is not measured.
+    """
+
+    model: str
+    updates: int
+    points: int
+    samples: tuple[int, ...]
+    budgets: tuple[int, ...]
+    cold_products: int
+    sampling: Sampling | None
+
+    @property
+    def epochs_per_point(self) -> float:
+        """Return how much of an epoch lies between two points."""
+        return self.updates / EPOCH_UPDATES
+
+
+_BUDGETS = tuple(range(1, 13))
+
+_CASES: dict[str, tuple[Case, ...]] = {
+    "quick": (
+        Case("resnet20", 16, 7, (32,), _BUDGETS, 40, Sampling(2, (32, 128, 512), 2, 1024, 0.02)),
+    ),
+    "usual": (
+        Case("resnet20", 98, 10, (32,), _BUDGETS, 60, Sampling(2, (32, 128, 512), 4, 10_000, 0.01)),
+        Case("resnet18", 6, 3, (32,), (), 20, None),
+    ),
+    "full": (
+        Case(
+            "resnet20",
+            391,
+            15,
+            (32, 128),
+            _BUDGETS,
+            100,
+            Sampling(5, (32, 128, 512), 8, 10_000, 0.01),
+        ),
+        Case("resnet18", 98, 6, (32,), _BUDGETS, 60, Sampling(2, (32, 128), 4, 10_000, 0.01)),
+    ),
+}
+
+
+def cases(size: Literal["quick", "usual", "full"]) -> tuple[Case, ...]:
+    """Return the runs of a size of benchmark.
+
+    Quick: parts of an epoch of resnet20 and 1,024 samples in place of 10,000. Usual: resnet20 over
+    two and a half epochs, and so few updates of resnet18 that they say what it costs and little of
+    how its curvature changes. Full: one measurement an epoch.
+    """
+    return _CASES[size]
