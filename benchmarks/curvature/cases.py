@@ -28,6 +28,19 @@ class Sampling:
 
 
 @dataclass(frozen=True)
+class Frontier:
+    """How error against price is measured.
+
+    Args:
+        budgets: The tracker's ``max_products``.
+        cold_products: Of each cold start; the peers are also set to our error within so many.
+    """
+
+    budgets: tuple[int, ...]
+    cold_products: int
+
+
+@dataclass(frozen=True)
 class Case:
     """A network, its run, and what is measured of it.
 
@@ -36,8 +49,8 @@ class Case:
         updates: Between two points.
         points: How many; the first is after ``updates``.
         samples: Curvature samples; one sequence of measurements for each number.
-        budgets: The tracker's ``max_products`` on the frontier.
-        cold_products: Products of each cold start on the frontier.
+        frontier: None: neither that nor peers at our error.
+        walks: Synthetic sequences; 0: none.
         sampling: None: the error of sampling is not measured.
     """
 
@@ -45,8 +58,8 @@ class Case:
     updates: int
     points: int
     samples: tuple[int, ...]
-    budgets: tuple[int, ...]
-    cold_products: int
+    frontier: Frontier | None
+    walks: int
     sampling: Sampling | None
 
     @property
@@ -56,26 +69,20 @@ class Case:
 
 
 _BUDGETS = tuple(range(1, 13))
+_SIZES = (32, 128, 512)
+_FEW = Sampling(points=2, sizes=_SIZES, draws=2, reference=1024, tolerance=0.02)
+_SOME = Sampling(points=2, sizes=_SIZES, draws=4, reference=10_000, tolerance=0.01)
+_MANY = Sampling(points=5, sizes=_SIZES, draws=8, reference=10_000, tolerance=0.01)
 
 _CASES: dict[str, tuple[Case, ...]] = {
-    "quick": (
-        Case("resnet20", 16, 7, (32,), _BUDGETS, 40, Sampling(2, (32, 128, 512), 2, 1024, 0.02)),
-    ),
+    "quick": (Case("resnet20", 16, 6, (32,), Frontier(_BUDGETS, 30), 4, _FEW),),
     "usual": (
-        Case("resnet20", 98, 10, (32,), _BUDGETS, 60, Sampling(2, (32, 128, 512), 4, 10_000, 0.01)),
-        Case("resnet18", 6, 3, (32,), (), 20, None),
+        Case("resnet20", 98, 10, (32,), Frontier(_BUDGETS, 40), 10, _SOME),
+        Case("resnet18", 6, 3, (32,), None, 0, None),
     ),
     "full": (
-        Case(
-            "resnet20",
-            391,
-            15,
-            (32, 128),
-            _BUDGETS,
-            100,
-            Sampling(5, (32, 128, 512), 8, 10_000, 0.01),
-        ),
-        Case("resnet18", 98, 6, (32,), _BUDGETS, 60, Sampling(2, (32, 128), 4, 10_000, 0.01)),
+        Case("resnet20", 391, 15, (32, 128), Frontier(_BUDGETS, 100), 25, _MANY),
+        Case("resnet18", 98, 6, (32,), Frontier(_BUDGETS, 60), 10, _SOME),
     ),
 }
 

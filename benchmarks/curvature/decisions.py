@@ -1,10 +1,9 @@
 """The rule that the signal is for, and how often a method's answers differ from the truth's."""
 
-import math
-import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from itertools import accumulate
+from typing import Self
 
 FACTOR = 2.0
 """Of ABS (arXiv:1810.01021): the batch grows when the eigenvalue has halved."""
@@ -21,8 +20,8 @@ class Agreement:
             the batch would be too large there.
         true_falls: How many there are.
         found: How many of them the method reaches by the end.
-        delay: Points between a fall and the method's fall of the same number, mean over those that
-            it reaches; negative: too early. NaN if there are none.
+        delay: Points between a fall and the method's fall of the same number, sum over those that
+            it reaches; negative: too early.
     """
 
     points: int
@@ -30,7 +29,12 @@ class Agreement:
     early: int
     true_falls: int
     found: int
-    delay: float
+    delay: int
+
+    def __add__(self, other: Self) -> "Agreement":
+        """Return both together."""
+        pairs = zip(astuple(self), astuple(other), strict=True)
+        return Agreement(*(mine + theirs for mine, theirs in pairs))
 
 
 def falls(values: Sequence[float], factor: float = FACTOR) -> list[bool]:
@@ -59,5 +63,5 @@ def agreement(method: Sequence[bool], truth: Sequence[bool]) -> Agreement:
         early=sum(m > t for m, t in counts),
         true_falls=len(theirs),
         found=len(delays),
-        delay=statistics.mean(delays) if delays else math.nan,
+        delay=sum(delays),
     )

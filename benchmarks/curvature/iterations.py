@@ -1,7 +1,7 @@
 """Cold starts, one product at a time, and when they would have stopped."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,20 +58,23 @@ def lanczos(operator: Operator, start: Tensor) -> Iterator[float]:
         yield float(ritz(krylov.projection).values[0])
 
 
-def stopped(quotients: Sequence[float], setting: Setting) -> Estimate:
-    """Return what a power iteration with these quotients gives: the authors' and PyHessian's rule.
+def stopped(quotients: Iterable[float], setting: Setting) -> Estimate:
+    """Return what a power iteration gives: the rule of the authors and of PyHessian.
 
-    When two in a row are alike, the estimate is the one before the last.
+    When two estimates in a row are alike, it is the one before the last.
 
     Args:
-        quotients: At least ``setting.max_products``.
+        quotients: At least ``setting.max_products``; no more are taken than are needed.
         setting: When it stops.
     """
-    made = quotients[: setting.max_products]
-    for number, (before, now) in enumerate(itertools.pairwise(made), start=2):
+    made = itertools.islice(quotients, setting.max_products)
+    before, number = next(made), 1
+    for now in made:
+        number += 1
         if abs(before - now) / (abs(before) + 1e-6) < setting.tolerance:
-            return Estimate(before, number)
-    return Estimate(made[-1], len(made))
+            break
+        before = now
+    return Estimate(before, number)
 
 
 def converged(operator: Operator, start: Tensor, tolerance: float) -> tuple[Estimate, Tensor]:

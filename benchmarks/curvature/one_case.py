@@ -1,5 +1,6 @@
 """Trains one network and measures it by every method."""
 
+import functools
 import gc
 import statistics
 import sys
@@ -7,10 +8,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from operator import add
 
 from absa.curvature.hessian import Hessian
 from absa.curvature.problem import Problem
-from benchmarks.curvature.cases import EPOCH_UPDATES, Case
+from benchmarks.curvature.cases import EPOCH_UPDATES, Case, Frontier
 from benchmarks.curvature.decisions import Agreement, agreement, falls
 from benchmarks.curvature.frontier import (
     Series,
@@ -24,7 +26,6 @@ from benchmarks.curvature.frontier import (
     truths,
 )
 from benchmarks.curvature.iterations import (
-    Arpack,
     Setting,
     lanczos,
     leading,
@@ -32,6 +33,7 @@ from benchmarks.curvature.iterations import (
     random_start,
 )
 from benchmarks.curvature.methods import (
+    ARPACK,
     AUTHORS,
     PYHESSIAN,
     Measurement,
@@ -52,7 +54,8 @@ from benchmarks.curvature.tables import decision_table, frontier_table, sampling
 from benchmarks.curvature.training import Run, cifar10, train
 from benchmarks.measure import Row
 
-SYNTHETIC_POINTS = 400
+WALK_POINTS = 40
+"""Of each synthetic walk: about four falls."""
 
 
 @dataclass
@@ -85,21 +88,45 @@ def run_case(case: Case) -> Result:
 def _numerical(case: Case, run: Run, of: Problem, num: int, result: Result) -> list[Truth]:
     """Measure with so many samples by every method; return the converged values."""
     name = f"{case.model}, N = {num}, every {case.updates} updates"
-    epoch_s = run.update_s * EPOCH_UPDATES
     with _told(f"{name}: converged values"):
         exact = truths(run.points, of)
     with _told(f"{name}: methods as they are"):
         found = follow(run.points, of, _methods())
-    with _told(f"{name}: frontier"):
-        powers = cold(run.points, of, power, case.cold_products)
-        krylovs = cold(run.points, of, lanczos, case.cold_products)
-        spots = our_spots(run.points, of, exact, case.budgets)
-    with _told(f"{name}: peers at our error"):
+    result.rows += method_rows(name, found, exact, epoch_s(run), judged="PyHessian")
+    if case.frontier is not None:
         wanted = _median_error(found["ours"], exact)
+        _frontier(name, case.frontier, run, of, exact, wanted, result)
+    _decisions(case, name, found, exact, result)
+    if case.walks > 0:
+        with _told(f"{name}: synthetic walks"):
+            _synthetic(case, name, run, of, exact, result)
+    result.tables.append(_about(name, run, exact))
+    return exact
+
+
+def epoch_s(run: Run) -> float:
+    """Return the seconds of an epoch of the whole training set."""
+    return run.update_s * EPOCH_UPDATES
+
+
+def _frontier(
+    name: str,
+    how: Frontier,
+    run: Run,
+    of: Problem,
+    exact: Sequence[Truth],
+    wanted: float,
+    result: Result,
+) -> None:
+    """Measure error against price, and the peers where their error is the one wanted."""
+    with _told(f"{name}: frontier"):
+        powers = cold(run.points, of, power, how.cold_products)
+        krylovs = cold(run.points, of, lanczos, how.cold_products)
+        spots = our_spots(run.points, of, exact, how.budgets)
+    with _told(f"{name}: peers at our error"):
         peer, equal = _equal_error(run, of, powers, exact, wanted)
         again = follow(run.points, of, equal)
-    result.rows += method_rows(name, found, exact, epoch_s, judged="PyHessian")
-    result.rows += method_rows(name, again, exact, epoch_s, equal=peer)
+    result.rows += method_rows(name, again, exact, epoch_s(run), equal=peer)
     cold_ones = {
         "cold Lanczos": cold_spots("cold Lanczos", krylovs, exact),
         "cold power": cold_spots("cold power", powers, exact),
@@ -107,10 +134,6 @@ def _numerical(case: Case, run: Run, of: Problem, num: int, result: Result) -> l
     result.rows += frontier_rows(name, spots, cold_ones)
     every = [*spots, *(spot for each in cold_ones.values() for spot in each)]
     result.tables.append(f"{name}: frontier\n\n{frontier_table(every)}")
-    _decisions(case, name, found, exact, result)
-    _synthetic(name, run, of, exact, result)
-    result.tables.append(_about(name, run, exact))
-    return exact
 
 
 def _methods() -> dict[str, Method]:
@@ -119,7 +142,7 @@ def _methods() -> dict[str, Method]:
         "ours": ours(how),
         "ours, asked whether halved": asked(how),
         "PyHessian": by_pyhessian(PYHESSIAN),
-        "curvlinops + eigsh": by_curvlinops(Arpack()),
+        f"curvlinops + eigsh, tol {ARPACK.tolerance:g}": by_curvlinops(ARPACK),
         "authors' recipe": cold_power(AUTHORS),
     }
 
@@ -167,18 +190,25 @@ def _decisions(
     result.tables.append(f"{name}: has it halved?\n\n{table}")
 
 
-def _synthetic(name: str, run: Run, of: Problem, exact: Sequence[Truth], result: Result) -> None:
+def _synthetic(
+    case: Case, name: str, run: Run, of: Problem, exact: Sequence[Truth], result: Result
+) -> None:
     of.model.load_state_dict(run.points[len(run.points) // 2])
     with Hessian(of) as operator:
-        spectrum = leading(operator, random_start(operator, 0), 30)
+        spectrum = leading(operator, random_start(operator, 0), num=30)
     shape = shape_of(spectrum, [truth.vector for truth in exact])
-    powers = {"PyHessian's rule": PYHESSIAN, "authors' recipe": AUTHORS}
-    decided = synthetic_agreement(shape, SYNTHETIC_POINTS, tracker(), powers)
-    case = f"synthetic, like {name}"
-    result.rows += decision_rows(case, decided)
+    powers = {"PyHessian": PYHESSIAN, "authors' recipe": AUTHORS}
+    walks = [
+        synthetic_agreement(shape, WALK_POINTS, tracker(), powers, seed)
+        for seed in range(case.walks)
+    ]
+    decided = {n: functools.reduce(add, (w[n] for w in walks)) for n in walks[0]}
+    about = f"synthetic, like {name}"
+    result.rows += decision_rows(about, decided)
     result.tables.append(
-        f"{case} (first eigenvector's overlap {shape.overlap:.2f}, second eigenvalue "
-        f"{shape.spectrum[1]:.2f} of the first): has it halved?\n\n{decision_table(decided, None)}"
+        f"{about} (first eigenvector's overlap {shape.overlap:.2f}, second eigenvalue "
+        f"{spectrum[1] / spectrum[0]:.2f} of the first): has it halved?\n\n"
+        f"{decision_table(decided, None)}"
     )
 
 
@@ -187,7 +217,7 @@ def _about(name: str, run: Run, exact: Sequence[Truth]) -> str:
     products = statistics.median(truth.num_products for truth in exact)
     return (
         f"{name}: converged values {values}; {products:g} products each; update {run.update_s:.3g} "
-        f"s, so {EPOCH_UPDATES} of an epoch {run.update_s * EPOCH_UPDATES:.0f} s"
+        f"s, so {EPOCH_UPDATES} of an epoch {epoch_s(run):.0f} s"
     )
 
 

@@ -39,7 +39,14 @@ def frontier_table(spots: Iterable[Spot]) -> str:
 def decision_table(found: Mapping[str, Agreement], epochs_per_point: float | None) -> str:
     """Return the decisions of each method; delays in epochs, or in points where there are none."""
     unit = "points" if epochs_per_point is None else "epochs"
-    head = ["method", "points", "agree", "falls found", "false growth, points", f"delay, {unit}"]
+    head = [
+        "method",
+        "points",
+        "agree",
+        "falls found",
+        "false growth, points",
+        f"mean delay, {unit}",
+    ]
     return markdown(
         head,
         (
@@ -49,7 +56,7 @@ def decision_table(found: Mapping[str, Agreement], epochs_per_point: float | Non
                 f"{each.agree}",
                 f"{each.found} of {each.true_falls}",
                 f"{each.early}",
-                f"{each.delay * (epochs_per_point or 1.0):.3g}",
+                f"{each.delay / each.found * (epochs_per_point or 1.0):.3g}" if each.found else "",
             ]
             for name, each in found.items()
         ),
