@@ -14,7 +14,7 @@ from absa.host_memory import keep_freed_memory
 from benchmarks.curvature.cases import cases
 from benchmarks.curvature.methods import PEERS
 from benchmarks.curvature.one_case import run_case
-from benchmarks.measure import arguments, missing, report
+from benchmarks.measure import Row, arguments, missing, report
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,9 +23,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not PEERS:
         return missing("pyhessian and curvlinops")
     keep_freed_memory()
-    results = [run_case(case) for case in cases(given.size)]
-    report("curvature", [row for result in results for row in result.rows], given)
-    print("\n" + "\n\n".join(table for result in results for table in result.tables))
+    rows: list[Row] = []
+    for case in cases(given.size):
+        result = run_case(case)
+        rows += result.rows
+        # After each: a run that is cut short has then said what it knows.
+        report("curvature", rows, given)
+        print("", *result.tables, sep="\n\n", flush=True)
     return 0
 
 

@@ -85,48 +85,63 @@ def run_case(case: Case) -> Result:
     return result
 
 
+@dataclass(frozen=True)
+class _Followed:
+    """A run whose curvature is measured on the same samples at all its points.
+
+    Args:
+        name: In tables.
+        run: With its points.
+        of: The loss; its model is loaded with each point.
+        exact: The converged values.
+    """
+
+    name: str
+    run: Run
+    of: Problem
+    exact: Sequence[Truth]
+
+    @property
+    def epoch_s(self) -> float:
+        """Seconds of an epoch of the whole training set."""
+        return self.run.update_s * EPOCH_UPDATES
+
+    def median_error(self, found: Sequence[Measurement]) -> float:
+        """Return a method's error, without the first point."""
+        pairs = zip(found[1:], self.exact[1:], strict=True)
+        return statistics.median(error(m.answer.estimate.value, truth.value) for m, truth in pairs)
+
+
 def _numerical(case: Case, run: Run, of: Problem, num: int, result: Result) -> list[Truth]:
     """Measure with so many samples by every method; return the converged values."""
     name = f"{case.model}, N = {num}, every {case.updates} updates"
     with _told(f"{name}: converged values"):
         exact = truths(run.points, of)
+    followed = _Followed(name, run, of, exact)
     with _told(f"{name}: methods as they are"):
         found = follow(run.points, of, _methods())
-    result.rows += method_rows(name, found, exact, epoch_s(run), judged="PyHessian")
+    result.rows += method_rows(name, found, exact, followed.epoch_s, judged="PyHessian")
     if case.frontier is not None:
-        wanted = _median_error(found["ours"], exact)
-        _frontier(name, case.frontier, run, of, exact, wanted, result)
-    _decisions(case, name, found, exact, result)
+        _frontier(followed, case.frontier, followed.median_error(found["ours"]), result)
+    _decisions(followed, found, case.epochs_per_point, result)
     if case.walks > 0:
         with _told(f"{name}: synthetic walks"):
-            _synthetic(case, name, run, of, exact, result)
-    result.tables.append(_about(name, run, exact))
+            _synthetic(followed, case.walks, result)
+    result.tables.append(_about(followed))
     return exact
 
 
-def epoch_s(run: Run) -> float:
-    """Return the seconds of an epoch of the whole training set."""
-    return run.update_s * EPOCH_UPDATES
-
-
-def _frontier(
-    name: str,
-    how: Frontier,
-    run: Run,
-    of: Problem,
-    exact: Sequence[Truth],
-    wanted: float,
-    result: Result,
-) -> None:
+def _frontier(followed: _Followed, how: Frontier, wanted: float, result: Result) -> None:
     """Measure error against price, and the peers where their error is the one wanted."""
+    name, points, of, exact = followed.name, followed.run.points, followed.of, followed.exact
     with _told(f"{name}: frontier"):
-        powers = cold(run.points, of, power, how.cold_products)
-        krylovs = cold(run.points, of, lanczos, how.cold_products)
-        spots = our_spots(run.points, of, exact, how.budgets)
+        powers = cold(points, of, power, how.cold_products)
+        krylovs = cold(points, of, lanczos, how.cold_products)
+        spots = our_spots(points, of, exact, how.budgets)
     with _told(f"{name}: peers at our error"):
-        peer, equal = _equal_error(run, of, powers, exact, wanted)
-        again = follow(run.points, of, equal)
-    result.rows += method_rows(name, again, exact, epoch_s(run), equal=peer)
+        peer, equal = _equal_error(followed, powers, wanted)
+        again = follow(points, of, equal)
+    result.rows += method_rows(name, again, exact, followed.epoch_s, equal=peer)
     cold_ones = {
         "cold Lanczos": cold_spots("cold Lanczos", krylovs, exact),
         "cold power": cold_spots("cold power", powers, exact),
@@ -148,17 +163,18 @@ def _methods() -> dict[str, Method]:
 
 
 def _equal_error(
-    run: Run, of: Problem, powers: Sequence[Series], exact: Sequence[Truth], wanted: float
+    followed: _Followed, powers: Sequence[Series], wanted: float
 ) -> tuple[str, dict[str, Method]]:
     """Return PyHessian's new name, and the methods with the peers set to be as exact as ours."""
+    exact = followed.exact
     values = [truth.value for truth in exact[1:]]
     setting = cheapest_power([each.values for each in powers[1:]], values, wanted)
-    said = "our error"
+    said = "set to our error"
     if setting is None:
         setting, said = Setting(len(powers[0].values), 0.0), "still worse than ours"
-    arpack = cheapest_eigsh(run.points, of, exact, wanted)
+    arpack = cheapest_eigsh(followed.run.points, followed.of, exact, wanted)
     peer = f"PyHessian, maxIter {setting.max_products}, tol {setting.tolerance:g} ({said})"
-    other = f"curvlinops + eigsh, ncv {arpack.num_vectors}, tol {arpack.tolerance:g} (our error)"
+    other = f"curvlinops, ncv {arpack.num_vectors}, tol {arpack.tolerance:g} (set to our error)"
     return peer, {
         "ours": ours(tracker()),
         peer: by_pyhessian(setting),
@@ -166,44 +182,38 @@ def _equal_error(
     }
 
 
-def _median_error(found: Sequence[Measurement], exact: Sequence[Truth]) -> float:
-    pairs = zip(found[1:], exact[1:], strict=True)
-    return statistics.median(error(m.answer.estimate.value, truth.value) for m, truth in pairs)
-
-
 def _decisions(
-    case: Case,
-    name: str,
+    followed: _Followed,
     found: Mapping[str, Sequence[Measurement]],
-    exact: Sequence[Truth],
+    epochs_per_point: float,
     result: Result,
 ) -> None:
-    truth = falls([each.value for each in exact])
+    truth = falls([each.value for each in followed.exact])
     decided: dict[str, Agreement] = {}
     for method, measurements in found.items():
         answers = [each.answer for each in measurements]
         own = [answer.fell for answer in answers if answer.fell is not None]
         by_value = falls([answer.estimate.value for answer in answers])
         decided[method] = agreement(own or by_value, truth)
-    result.rows += decision_rows(name, decided)
-    table = decision_table(decided, case.epochs_per_point)
-    result.tables.append(f"{name}: has it halved?\n\n{table}")
+    result.rows += decision_rows(followed.name, decided)
+    table = decision_table(decided, epochs_per_point)
+    result.tables.append(f"{followed.name}: has it halved?\n\n{table}")
 
 
-def _synthetic(
-    case: Case, name: str, run: Run, of: Problem, exact: Sequence[Truth], result: Result
-) -> None:
-    of.model.load_state_dict(run.points[len(run.points) // 2])
-    with Hessian(of) as operator:
+def _synthetic(followed: _Followed, num_walks: int, result: Result) -> None:
+    """Let the methods decide about made-up matrices of this run's shape."""
+    points = followed.run.points
+    followed.of.model.load_state_dict(points[len(points) // 2])
+    with Hessian(followed.of) as operator:
         spectrum = leading(operator, random_start(operator, 0), num=30)
-    shape = shape_of(spectrum, [truth.vector for truth in exact])
+    shape = shape_of(spectrum, [truth.vector for truth in followed.exact])
     powers = {"PyHessian": PYHESSIAN, "authors' recipe": AUTHORS}
     walks = [
         synthetic_agreement(shape, WALK_POINTS, tracker(), powers, seed)
-        for seed in range(case.walks)
+        for seed in range(num_walks)
     ]
-    decided = {n: functools.reduce(add, (w[n] for w in walks)) for n in walks[0]}
-    about = f"synthetic, like {name}"
+    decided = {n: functools.reduce(add, (walk[n] for walk in walks)) for n in walks[0]}
+    about = f"synthetic, like {followed.name}"
     result.rows += decision_rows(about, decided)
     result.tables.append(
         f"{about} (first eigenvector's overlap {shape.overlap:.2f}, second eigenvalue "
@@ -212,12 +222,12 @@ def _synthetic(
     )
 
 
-def _about(name: str, run: Run, exact: Sequence[Truth]) -> str:
-    values = ", ".join(f"{truth.value:.3g}" for truth in exact)
-    products = statistics.median(truth.num_products for truth in exact)
+def _about(followed: _Followed) -> str:
+    values = ", ".join(f"{truth.value:.3g}" for truth in followed.exact)
+    products = statistics.median(truth.num_products for truth in followed.exact)
     return (
-        f"{name}: converged values {values}; {products:g} products each; update {run.update_s:.3g} "
-        f"s, so {EPOCH_UPDATES} of an epoch {epoch_s(run):.0f} s"
+        f"{followed.name}: converged values {values}; {products:g} products each; update "
+        f"{followed.run.update_s:.3g} s, so {EPOCH_UPDATES} of an epoch {followed.epoch_s:.0f} s"
     )
 
 

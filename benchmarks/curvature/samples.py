@@ -7,8 +7,9 @@ from absa.curvature.probe import choose_samples
 from absa.curvature.problem import Problem
 from absa.task import Task
 
-AT_ONCE = 512
-"""Samples that go through the model together; the graph of resnet20 then takes about 3 GiB."""
+AT_ONCE = 128
+"""Samples that go through the model together; the peers, which keep the graph of all at once, are
+compared on no more. That of 512 of resnet18 would not fit into this machine's memory."""
 
 
 def problem(task: Task, model: nn.Module, num: int, draw: int = 0) -> Problem:

@@ -2,7 +2,6 @@
 
 import statistics
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -68,14 +67,6 @@ def train(case: Case, task: ImageClassification) -> Run:
         points.append({name: value.clone() for name, value in model.state_dict().items()})
     updates = tuple(case.updates * (i + 1) for i in range(case.points))
     return Run(tuple(points), updates, statistics.median(seconds))
-
-
-def moved(run: Run) -> list[float]:
-    """Return how far the weights went from point to point, relative to their length."""
-    flat = [
-        torch.cat([v.flatten() for v in p.values() if v.is_floating_point()]) for p in run.points
-    ]
-    return [float((b - a).norm() / a.norm()) for a, b in pairwise(flat)]
 
 
 def _loop(task: ImageClassification, model: nn.Module) -> Loop:
