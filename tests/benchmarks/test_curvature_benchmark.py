@@ -10,8 +10,11 @@ import torch.nn.functional as F
 
 from absa.curvature.hessian import Hessian
 from absa.curvature.problem import Problem
+from absa.data.config import DataConfig
+from absa.models.config import ModelConfig
+from absa.tasks.image_classification import ImageClassification
 from benchmarks.curvature import __main__ as command
-from benchmarks.curvature.cases import cases
+from benchmarks.curvature.cases import Case, cases
 from benchmarks.curvature.decisions import Agreement, agreement, falls
 from benchmarks.curvature.frontier import (
     TOLERANCE,
@@ -50,6 +53,7 @@ from benchmarks.curvature.samples import gradient, problem
 from benchmarks.curvature.sampling import Sampled, SamplingErrors, spread_out
 from benchmarks.curvature.synthetic import LowRank, Shape, shape_of, synthetic_agreement, walk
 from benchmarks.curvature.tables import decision_table, frontier_table, sampling_table
+from benchmarks.curvature.training import train
 
 
 def losses(model, batch):
@@ -298,6 +302,21 @@ def test_frontier_compares_at_equal_price(toy):
     (row,) = frontier_rows("case", [mine], {"cold Lanczos": spots})
     assert row.peer == pytest.approx(100 * spots[-1].error)
     assert "| ours, max_products 2 | 2 |" in frontier_table([mine, *spots])
+
+
+def test_points_of_a_run_are_copies_that_a_plain_model_takes():
+    config = ModelConfig(name="small_cnn")
+    task = ImageClassification(DataConfig(name="digits"), config, seed=0)
+    run = train(Case("small_cnn", 1, 3, (32,), None, 0, None), task)
+    assert run.updates == (1, 2, 3)
+    assert run.update_s > 0
+    model = task.build_model()
+    weights = []
+    for point in run.points:
+        model.load_state_dict(point)
+        weights.append(next(model.parameters()).detach().clone())
+    assert not torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[1], weights[2])
 
 
 @pytest.mark.parametrize("size", ["quick", "usual", "full"])
