@@ -304,6 +304,7 @@ def test_frontier_compares_at_equal_price(toy):
     assert "| ours, max_products 2 | 2 |" in frontier_table([mine, *spots])
 
 
+@pytest.mark.cpu_heavy
 def test_points_of_a_run_are_copies_that_a_plain_model_takes():
     config = ModelConfig(name="small_cnn")
     task = ImageClassification(DataConfig(name="digits"), config, seed=0)
