@@ -1,10 +1,16 @@
-"""Which checkpoints a run keeps, and which of them is the best."""
+"""Which checkpoints a run keeps, and which of them is meant by newest and best."""
 
 import math
 import warnings
 from collections.abc import Sequence
 
-from absa.checkpoint import CheckpointInfo, checkpoint_info, checkpoint_names, folders
+from absa.checkpoint import (
+    CheckpointInfo,
+    checkpoint_info,
+    checkpoint_names,
+    folders,
+    newest,
+)
 from absa.errors import CheckpointError
 from absa.manifest import MANIFEST_FILE
 from absa.storage import Storage
@@ -32,6 +38,25 @@ def best(checkpoints: Sequence[CheckpointInfo]) -> str | None:
     """
     rated = [(metric, c.name) for c in checkpoints if (metric := _metric(c)) is not None]
     return max(rated, key=lambda pair: pair[0])[1] if rated else None
+
+
+def choose(folder: Storage, wanted: str) -> str:
+    """Return the name of the checkpoint that is meant.
+
+    Args:
+        folder: The run's ``checkpoints``.
+        wanted: ``newest``, ``best``, or a name, which is returned whether there is one or not.
+
+    Raises:
+        CheckpointError: There is none yet.
+    """
+    if wanted not in ("newest", "best"):
+        return wanted
+    name = newest(folder) if wanted == "newest" else best(list_checkpoints(folder))
+    if name is None:
+        rated = " with a best_metric" if wanted == "best" else ""
+        raise CheckpointError(f"{folder.location} has no checkpoint{rated} yet")
+    return name
 
 
 def prune(folder: Storage, keep_last: int, *, keep_best: bool) -> list[str]:

@@ -18,6 +18,7 @@ from cluster.job import Job
 from cluster.job_rules import resolve
 from cluster.load_job import dump_job, load_job, parse_job
 from cluster.outcome import exit_code_of
+from cluster.spectrum.options import Options
 
 # "\b" keeps the lines of a paragraph as they are.
 _EXIT_CODES = "\n".join(
@@ -95,6 +96,37 @@ def export(
 def report(run: Run) -> None:
     """Write the report of a run again."""
     raise typer.Exit(exit_code_of(lambda: _report(run)))
+
+
+@app.command()
+def spectrum(
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|CHECKPOINT",
+            help="A run: its folder, its name or 'latest'; or the folder of a checkpoint.",
+        ),
+    ],
+    checkpoint: Annotated[
+        str | None, typer.Option(metavar="NAME", help="'best', or a name; default: the newest.")
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(metavar="N", help="Training samples; default: as in the run.")
+    ] = None,
+    starts: Annotated[
+        int, typer.Option(metavar="N", help="Random starts: less noise.")
+    ] = Options.starts,
+    steps: Annotated[
+        int, typer.Option(metavar="N", help="Lanczos steps for each: a finer curve.")
+    ] = Options.steps,
+) -> None:
+    """Draw how the eigenvalues of the Hessian are distributed at a checkpoint.
+
+    It takes starts x steps + 16 Hessian-vector products, each about as long as three gradients of
+    the samples, and holds as many vectors of the model's size as there are steps.
+    """
+    options = Options(checkpoint, samples, starts, steps)
+    raise typer.Exit(exit_code_of(lambda: _spectrum(run, options)))
 
 
 @app.command()
@@ -186,6 +218,13 @@ def _report(run: str) -> int:
     from cluster.report.write import write_report
 
     typer.echo(write_report(open_run(run, _default_storage()).location))
+    return ExitCode.FINISHED
+
+
+def _spectrum(run: str, options: Options) -> int:
+    from cluster.spectrum.draw import draw_on_terminal
+
+    draw_on_terminal(run, options, _default_storage())
     return ExitCode.FINISHED
 
 

@@ -8,11 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from absa.curvature.kernels import Compiled
 from absa.curvature.passes import checked_size, size_of
 from absa.curvature.problem import Problem
 from absa.curvature.second_derivative import named_refusals
 from absa.curvature.trainable import trainable_parameters
-from absa.curvature.undisturbed import Compiled, undisturbed
+from absa.curvature.undisturbed import undisturbed
 from absa.curvature.vectors import flatten, unflatten
 from absa.errors import MeasurementError
 from absa.task import Batch

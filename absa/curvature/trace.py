@@ -29,12 +29,13 @@ class TraceEstimate:
 
 
 def trace(
-    operator: Operator, num_probes: int = 32, *, seed: int = 0, collective: Collective = ALONE
+    operator: Operator, num_probes: int = 16, *, seed: int = 0, collective: Collective = ALONE
 ) -> TraceEstimate:
     """Estimate the sum of the eigenvalues by the mean of z'A z over random signs z.
 
-    The variance of one probe is twice the sum of the squares off the diagonal, the smallest among
-    probes of independent numbers. Two vectors live at a time.
+    The variance of one probe is twice the sum of the squares off the diagonal: of all vectors of
+    independent numbers with mean 0 and variance 1, signs have the smallest. Two vectors live at a
+    time.
 
     Args:
         operator: A.
@@ -45,17 +46,17 @@ def trace(
     Raises:
         MeasurementError: There are too few probes, or a product is not finite.
 
-    Source: Hutchinson 1990, "A stochastic estimator of the trace of the influence matrix".
+    Source: Hutchinson 1990, "A stochastic estimator of the trace of the influence matrix for
+    Laplacian smoothing splines", section 2.
     """
     if num_probes < 2:
         raise MeasurementError(
-            f"{num_probes} probes for a trace: at least 2 are needed for its standard error"
+            f"num_probes = {num_probes}: a trace needs at least 2 for its standard error"
         )
     probes = (signs(operator, seed, number) for number in range(num_probes))
     found = np.array([dot(probe, operator.product(probe)) for probe in probes])
     found = first_rank(collective, operator.device)(found)
     if not np.isfinite(found).all():
         raise MeasurementError("the trace was not measured: a product is not finite")
-    return TraceEstimate(
-        float(found.mean()), float(found.std(ddof=1)) / math.sqrt(num_probes), num_probes
-    )
+    error = float(found.std(ddof=1)) / math.sqrt(num_probes)
+    return TraceEstimate(float(found.mean()), error, num_probes)

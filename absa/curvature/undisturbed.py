@@ -1,20 +1,17 @@
 """Differentiating a model so that it is afterwards, and all around it, what it was before."""
 
 import random
-import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-Compiled = Literal["eager", "as_is"]
-"""How code that somebody compiled with `torch.compile` runs in the meantime."""
+from absa.curvature.kernels import Compiled, twice_differentiable
 
 # Random state and the choice of kernels belong to the process: of several ranks in one process,
 # each a thread, only one may have set them aside.
@@ -55,7 +52,7 @@ def undisturbed(model: nn.Module, compiled: Compiled = "eager") -> Iterator[None
         stack.enter_context(_modules_put_back(model))
         stack.enter_context(_hooks_set_aside(list(model.parameters())))
         stack.enter_context(_same_random_state(devices))
-        stack.enter_context(_kernels_with_double_backward(model, compiled))
+        stack.enter_context(twice_differentiable(model, compiled))
         for kind in {device.type for device in devices}:
             stack.enter_context(torch.autocast(kind, enabled=False))
         yield
@@ -118,44 +115,3 @@ def _same_random_state(devices: set[torch.device]) -> Iterator[None]:
             generator.set_state(state)
         np.random.set_state(of_numpy)
         random.setstate(of_python)
-
-
-@contextmanager
-def _kernels_with_double_backward(model: nn.Module, compiled: Compiled) -> Iterator[None]:
-    with ExitStack() as stack:
-        # github.com/pytorch/pytorch/issues/116350 and 117974
-        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-        stack.enter_context(_without_fast_path())
-        for module in model.modules():
-            if isinstance(module, nn.Embedding | nn.EmbeddingBag):
-                module.sparse = False  # until the modules are put back
-        if any(isinstance(module, nn.RNNBase) for module in model.modules()):
-            # cuDNN's recurrent layers cannot be differentiated twice, oneDNN's not forward.
-            stack.enter_context(_switched_off(torch.backends.cudnn))
-            stack.enter_context(_switched_off(torch.backends.mkldnn))
-        # Importing dynamo takes seconds: if nobody has, then nothing is compiled.
-        if compiled == "eager" and "torch._dynamo" in sys.modules:
-            # github.com/pytorch/pytorch/issues/91469
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
-        yield
-
-
-@contextmanager
-def _without_fast_path() -> Iterator[None]:
-    """Keep a frozen transformer layer off kernels that know nothing of forward derivatives."""
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
-
-
-@contextmanager
-def _switched_off(backend: Any) -> Iterator[None]:
-    before = backend.enabled
-    backend.enabled = False
-    try:
-        yield
-    finally:
-        backend.enabled = before

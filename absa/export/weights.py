@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from absa.checkpoint import load_checkpoint, newest
+from absa.checkpoint import load_checkpoint
 from absa.errors import CheckpointError, ConfigError
-from absa.retention import best, list_checkpoints
+from absa.retention import choose
 from absa.run_folder import RunFolder, open_run
 from absa.storage import LocalStorage
 from absa.tensor_file import tensor_chunks
@@ -34,7 +34,7 @@ def export_weights(
         ConfigError: The output cannot be written.
     """
     found = open_run(run, storage)
-    name = _chosen(found, checkpoint)
+    name = choose(found.checkpoints, checkpoint)
     tree, _, _ = load_checkpoint(found.checkpoints, name)
     weights = {
         key.removeprefix(_PREFIX): tensor
@@ -47,18 +47,6 @@ def export_weights(
     metadata = {"format": "pt", "run": found.name, "checkpoint": name}
     LocalStorage(path.parent).write(path.name, tensor_chunks(weights, metadata))
     return path
-
-
-def _chosen(run: RunFolder, checkpoint: str) -> str:
-    if checkpoint not in ("newest", "best"):
-        return checkpoint
-    name = newest(run.checkpoints)
-    if checkpoint == "best":
-        name = best(list_checkpoints(run.checkpoints))
-    if name is None:
-        rated = " with a best_metric" if checkpoint == "best" else ""
-        raise CheckpointError(f"{run.location} has no checkpoint{rated} yet")
-    return name
 
 
 def _target(run: RunFolder, output: Path | None) -> Path:

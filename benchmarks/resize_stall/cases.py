@@ -101,6 +101,12 @@ _QUICK = (
     GROW,
     KILL_FIRST,
 )
+
+
+class OffScriptError(RuntimeError):
+    """A run did not do what its script says: newcomers of a loaded machine came one by one, say."""
+
+
 ROUNDS = 5
 """Each kill is measured once a round."""
 

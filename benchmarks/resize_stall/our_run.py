@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import yaml
 
-from benchmarks.resize_stall.cases import CPUS_PER_WORKER, Script
+from benchmarks.resize_stall.cases import CPUS_PER_WORKER, OffScriptError, Script
 from benchmarks.resize_stall.task import LR, MOMENTUM
 from benchmarks.resize_stall.trace import RANK, UPDATE, Marks, read_marks
 
@@ -125,12 +125,12 @@ class OurRun:
         """Return once a condition holds.
 
         Raises:
-            RuntimeError: The run has ended, or `PATIENCE_S` have passed.
+            OffScriptError: The run has ended, or `PATIENCE_S` have passed.
         """
         deadline_s = time.monotonic() + PATIENCE_S
         while not condition():
             if self.process.poll() is not None or time.monotonic() > deadline_s:
-                raise RuntimeError(f"our run never came to {what}; {self._end_of_errors()}")
+                raise OffScriptError(f"our run never came to {what}; {self._end_of_errors()}")
             time.sleep(_POLL_S)
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from benchmarks.resize_stall.cases import Change, Script, Size
+from benchmarks.resize_stall.cases import Change, OffScriptError, Script, Size
 from benchmarks.resize_stall.our_run import OurRun, our_run
 from benchmarks.resize_stall.stall import SETTLE_UPDATES, UPDATES, Stall, lost_worker_s
 from benchmarks.resize_stall.trace import UPDATE, Marks, only, read_marks
@@ -70,7 +70,7 @@ def _carry_out(script: Script, run: OurRun) -> Happened:
                 run.kill(change.victim)
         record = run.wait_for_resize(number)
         if (record["before"], record["after"]) != (change.before, change.after):
-            raise RuntimeError(f"our run was to go {change.name}, and did {record}")
+            raise OffScriptError(f"our run was to go {change.name}, and did {record}")
         changes.append(Made(change, asked_s, record))
         since_s, killed = record["time"], change.victim is not None
     last = _stay_calm(run, script.changes[-1].after, since_s)

@@ -70,6 +70,12 @@ def make_charts(points: Sequence[Placed]) -> list[Chart]:
     return [chart for chart in charts if chart.series]
 
 
+def eigenvalue_charts(points: Sequence[Placed]) -> list[Chart]:
+    """Return the chart of the largest eigenvalue, if it was ever measured."""
+    chart = _make_chart(_eigenvalue_spec(), points)
+    return [chart] if chart.series else []
+
+
 def _specs(points: Sequence[Placed]) -> list[_Spec]:
     names = _metric_names(points)
     fractions = [name for name in names if show.is_fraction(name)]
@@ -96,15 +102,7 @@ def _specs(points: Sequence[Placed]) -> list[_Spec]:
             ],
             scale="choice",
         ),
-        _Spec(
-            "Largest eigenvalue of the Hessian",
-            "rate",
-            [
-                _curvature("found, so at least", "value"),
-                _curvature("at most", "upper"),
-            ],
-            scale="choice",
-        ),
+        _eigenvalue_spec(),
         _Spec("Learning rate", "rate", [_observed("learning rate", "learning_rate")]),
         _Spec("Throughput [samples/s]", "si", [_observed("samples/s", "samples_per_s")]),
         _Spec("Workers", "count", [_Curve("workers", _WITH_WORKERS, _workers)], steps=True),
@@ -112,6 +110,11 @@ def _specs(points: Sequence[Placed]) -> list[_Spec]:
             "Gradient norm", "rate", [_observed("before clipping", "gradient_norm")], scale="choice"
         ),
     ]
+
+
+def _eigenvalue_spec() -> _Spec:
+    curves = [_curvature("found, so at least", "value"), _curvature("at most", "upper")]
+    return _Spec("Largest eigenvalue of the Hessian", "rate", curves, scale="choice")
 
 
 def _metric_names(points: Sequence[Placed]) -> list[str]:

@@ -2,7 +2,7 @@
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const HEIGHT = 220, PAPER_WIDTH = 310, NEAR = 9, MAX_MARK_GAP = 2;
-  const KINDS = { settings: "settings change", resize: "resize", skipped: "skipped update", fault: "fault", resumed: "resume" };
+  const KINDS = { settings: "settings change", resize: "resize", skipped: "skipped update", fault: "fault", resumed: "resume", ritz: "largest eigenvalues" };
   const DASHES = [[], [7, 4], [2, 3], [10, 3, 2, 3], [4, 2], [1, 2]];
 
   // ---- numbers as words: the same look as in the rest of the report
@@ -45,20 +45,26 @@
   // ---- what the reader has chosen
   let axis = "samples";
   const log = new Set([...data.charts.keys()].filter((index) => isWide(data.charts[index])));
-  let zoom = null;
+  const zooms = new Map(); // by axis: that of the run, or a chart that has one of its own
   let printing = false;
   let plots = [];
   let pointedAt = null; // charts share their cursor; only this one explains its marks
   const scaled = (samples) => (data.numTrain ? samples / data.numTrain : samples);
-  const xOf = (point) => (axis === "samples" ? scaled(point.samples) : point.seconds);
-  const xsOf = (chart) => (axis === "samples" ? chart.samples.map(scaled) : chart.seconds);
-  const xText = (v) => axis === "seconds" ? clock(v) : data.numTrain ? `epoch ${v.toFixed(1)}` : si(v);
+  const axisOf = (chart) => (chart.x ? chart : "run");
+  const marksOf = (chart) => (chart.x ? chart.x.marks : data.marks);
+  const xOf = (chart, mark) => (chart.x ? mark.x : axis === "samples" ? scaled(mark.samples) : mark.seconds);
+  const xsOf = (chart) => (chart.x ? chart.x.values : axis === "samples" ? chart.samples.map(scaled) : chart.seconds);
+  const xText = (chart, v) => chart.x ? significant(v, 3) : axis === "seconds" ? clock(v) : data.numTrain ? `epoch ${v.toFixed(1)}` : si(v);
+  const xTick = (chart, v) => chart.x ? short(v) : axis === "seconds" ? clock(v) : data.numTrain ? short(v) : si(v);
+  const xValue = (chart, v) => chart.x ? significant(v, 3) : axis === "seconds" ? clock(v) : data.numTrain ? v.toFixed(2) : si(v);
+  const xLabel = (chart) => chart.x ? chart.x.label : axis === "seconds" ? "time" : data.numTrain ? "epoch" : "samples";
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
-  function fullRange() {
-    const ends = data.charts.flatMap((chart) => { const xs = xsOf(chart); return [xs[0], xs[xs.length - 1]]; });
+  function fullRange(chart) {
+    const alike = data.charts.filter((other) => axisOf(other) === axisOf(chart));
+    const ends = alike.flatMap((other) => { const xs = xsOf(other); return [xs[0], xs[xs.length - 1]]; });
     const low = Math.min(...ends), high = Math.max(...ends);
-    const from = low < 0.1 * high ? 0 : low;
+    const from = !chart.x && low < 0.1 * high ? 0 : low;
     return high > from ? [from, high] : [from - 0.5, from + 0.5];
   }
 
@@ -69,6 +75,8 @@
       context.moveTo(x - size, y - size); context.lineTo(x + size, y - size); context.lineTo(x, y + size);
     } else if (kind === "resize") {
       context.rect(x - size, y - size, 2 * size, 2 * size);
+    } else if (kind === "ritz") {
+      context.moveTo(x, y + size); context.lineTo(x - size / 2, y - size); context.lineTo(x + size / 2, y - size);
     } else if (kind === "skipped") {
       context.moveTo(x, y - size); context.lineTo(x + size, y); context.lineTo(x, y + size); context.lineTo(x - size, y);
     } else if (kind === "resumed") {
@@ -81,14 +89,14 @@
     context.closePath(); context.fill();
   }
 
-  function drawMarks(plot) {
+  function drawMarks(plot, chart) {
     const { ctx: context, bbox } = plot, pixel = uPlot.pxRatio;
     context.save();
     const lastAt = {};
     // a worker is lost where the group is resized for it: the fault must stay in sight
     const rank = (mark) => Number(mark.kind === "fault");
-    for (const mark of [...data.marks].sort((a, b) => rank(a) - rank(b))) {
-      const x = Math.round(plot.valToPos(xOf(mark), "x", true));
+    for (const mark of [...marksOf(chart)].sort((a, b) => rank(a) - rank(b))) {
+      const x = Math.round(plot.valToPos(xOf(chart, mark), "x", true));
       if (x < bbox.left || x > bbox.left + bbox.width) continue;
       // thousands of skipped updates would paint the chart over
       if (x - (lastAt[mark.kind] ?? -Infinity) < MAX_MARK_GAP * pixel) continue;
@@ -103,15 +111,15 @@
     context.restore();
   }
 
-  function showTip(plot, tip) {
+  function showTip(plot, chart, tip) {
     const left = plot.cursor.left;
-    const near = pointedAt !== plot.root.parentElement || left == null || left < 0 ? [] : data.marks.filter(
-      (mark) => Math.abs(plot.valToPos(xOf(mark), "x") - left) <= NEAR);
+    const near = pointedAt !== plot.root.parentElement || left == null || left < 0 ? [] : marksOf(chart).filter(
+      (mark) => Math.abs(plot.valToPos(xOf(chart, mark), "x") - left) <= NEAR);
     tip.hidden = near.length === 0;
     if (tip.hidden) return;
     tip.replaceChildren(...near.slice(0, 5).map((mark) => {
       const line = document.createElement("div"), kind = document.createElement("strong");
-      kind.textContent = `${KINDS[mark.kind]}, ${xText(xOf(mark))}: `;
+      kind.textContent = chart.x ? "" : `${KINDS[mark.kind]}, ${xText(chart, xOf(chart, mark))}: `;
       line.append(kind, mark.text);
       return line;
     }));
@@ -150,16 +158,20 @@
     const positive = known.some((v) => v > 0);
     if (chart.scale === "log2" && known.every((v) => v > 0))
       return { distr: 3, log: 2, range: (_, low, high) => [2 ** Math.floor(Math.log2(low) - 0.01), 2 ** Math.ceil(Math.log2(high) + 0.01)] };
-    if (log.has(index) && positive) return { distr: 3, log: 10, range: (_, low, high) => [roundDown(low), 1 / roundDown(1 / high)] };
+    if ((chart.scale === "log" || log.has(index)) && positive) return { distr: 3, log: 10, range: (_, low, high) => [roundDown(low), 1 / roundDown(1 / high)] };
     if (chart.format === "si") return { range: (_, low, high) => [Math.min(0, low), Math.max(high, 1) * 1.08] };
     if (chart.steps) return { range: (_, low, high) => [0, Math.max(1, Math.ceil(high)) + 1] };
     return {};
   }
 
+  // a line at every digit of every decade would be a hatching
+  const decades = (_, splits) => splits.map((v) => (Math.abs(Math.log10(v) % 1) < 1e-6 ? v : null));
+
   function seriesOf(chart) {
     return chart.series.map((one, i) => ({
       label: one.label, stroke: colour(`series-${i % 6}`), width: one.dots ? 1.5 : 2, dash: DASHES[i % 6],
       spanGaps: true, points: { show: one.dots && one.values.length < 400, size: 5, fill: colour(`series-${i % 6}`) },
+      fill: chart.x ? `${colour(`series-${i % 6}`)}22` : undefined,
       paths: chart.steps ? uPlot.paths.stepped({ align: 1 }) : undefined,
       value: (_, v) => (v == null ? "" : VALUE[chart.format](v)),
     }));
@@ -173,30 +185,29 @@
     holder.replaceChildren();
     const tip = document.createElement("div");
     tip.className = "tip"; tip.hidden = true;
-    const full = fullRange(), scale = yScale(chart, index);
+    const full = fullRange(chart), scale = yScale(chart, index);
     const line = { stroke: colour("soft"), grid: { stroke: colour("grid"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
     const options = {
       width: widthOf(holder), height: HEIGHT, padding: [16, 14, 0, 0],
       legend: { markers: { width: 2, dash: (_, i) => ["solid", "dashed", "dotted"][Math.max(0, i - 1) % 3] } },
-      scales: { x: { time: false, range: () => zoom ?? full }, y: scale },
+      scales: { x: { time: false, range: () => zooms.get(axisOf(chart)) ?? full }, y: scale },
       axes: [
-        { ...line, space: 64, size: 30, incrs: axis === "seconds" ? TIME_STEPS : undefined,
-          values: (_, ticks) => ticks.map((v) => (axis === "seconds" ? clock(v) : data.numTrain ? short(v) : si(v))) },
-        { ...line, size: 58, space: 34, values: (_, ticks) => ticks.map((v) => (v == null ? "" : TICK[chart.format](v))) },
+        { ...line, space: 64, size: 30, incrs: axis === "seconds" && !chart.x ? TIME_STEPS : undefined,
+          values: (_, ticks) => ticks.map((v) => xTick(chart, v)) },
+        { ...line, size: 58, space: 34, grid: scale.log === 10 ? { ...line.grid, filter: decades } : line.grid, values: (_, ticks) => ticks.map((v) => (v == null ? "" : TICK[chart.format](v))) },
       ],
-      series: [{ label: axis === "seconds" ? "time" : data.numTrain ? "epoch" : "samples",
-        value: (_, v) => (v == null ? "" : axis === "seconds" ? clock(v) : data.numTrain ? v.toFixed(2) : si(v)) }, ...seriesOf(chart)],
+      series: [{ label: xLabel(chart), value: (_, v) => (v == null ? "" : xValue(chart, v)) }, ...seriesOf(chart)],
       cursor: {
-        sync: { key: "absa", scales: ["x", null] }, drag: { x: true, y: false, setScale: false }, y: false,
+        sync: chart.x ? undefined : { key: "absa", scales: ["x", null] }, drag: { x: true, y: false, setScale: false }, y: false,
         dataIdx: (plot, i, at) => (i === 0 ? at : nearestKnown(plot.data[i], at, chart.steps)),
-        bind: { dblclick: () => () => { zoom = null; redrawAll(); return null; } },
+        bind: { dblclick: () => () => { zooms.delete(axisOf(chart)); redrawAll(); return null; } },
       },
       hooks: {
-        draw: [drawMarks], ready: [showLast],
-        setCursor: [(plot) => { showTip(plot, tip); if (plot.cursor.idx == null) showLast(plot); }],
+        draw: [(plot) => drawMarks(plot, chart)], ready: [showLast],
+        setCursor: [(plot) => { showTip(plot, chart, tip); if (plot.cursor.idx == null) showLast(plot); }],
         setSelect: [(plot) => {
           if (plot.select.width < 4) return;
-          zoom = [plot.posToVal(plot.select.left, "x"), plot.posToVal(plot.select.left + plot.select.width, "x")];
+          zooms.set(axisOf(chart), [plot.posToVal(plot.select.left, "x"), plot.posToVal(plot.select.left + plot.select.width, "x")]);
           setTimeout(drawAll);
         }],
       },
@@ -214,7 +225,8 @@
   const redrawAll = () => setTimeout(drawAll);
 
   function drawKey() {
-    const kinds = Object.keys(KINDS).filter((kind) => data.marks.some((mark) => mark.kind === kind));
+    const marks = data.charts.flatMap((chart) => marksOf(chart));
+    const kinds = Object.keys(KINDS).filter((kind) => marks.some((mark) => mark.kind === kind));
     document.getElementById("key").replaceChildren(...kinds.map((kind) => {
       const item = document.createElement("li"), canvas = document.createElement("canvas");
       const pixel = window.devicePixelRatio || 1;
@@ -233,7 +245,7 @@
   // ---- the reader's choices
   for (const radio of document.querySelectorAll("input[name=axis]")) {
     radio.checked = radio.value === axis; // a reload keeps the old choice in some browsers
-    radio.addEventListener("change", () => { axis = radio.value; zoom = null; drawAll(); });
+    radio.addEventListener("change", () => { axis = radio.value; zooms.delete("run"); drawAll(); });
   }
   for (const box of document.querySelectorAll("input[data-log]")) {
     box.checked = log.has(Number(box.dataset.log));

@@ -43,8 +43,8 @@ def read_run(run_folder: str | os.PathLike[str]) -> RunFiles:
     return RunFiles(folder.location, job, records)
 
 
-def write_page(run_folder: str | os.PathLike[str], page: str) -> str:
-    """Write the report whole or not at all, and return where it lies."""
+def write_page(run_folder: str | os.PathLike[str], page: str, name: str = REPORT) -> str:
+    """Write a page into a run folder, whole or not at all, and return where it lies."""
     folder = open_storage(os.fspath(run_folder))
-    folder.write(REPORT, [page.encode()])
-    return f"{folder.location.rstrip('/')}/{REPORT}"
+    folder.write(name, [page.encode()])
+    return f"{folder.location.rstrip('/')}/{name}"

@@ -26,7 +26,7 @@ def chart_table(chart: Chart, num_train: float | None) -> str:
         ]
         for i in kept
     ]
-    return _html_table(chart.title, head, (_cells(row) for row in body))
+    return html_table(chart.title, head, (cells(row) for row in body))
 
 
 def _table_rows(values: Sequence[float | None]) -> list[int]:
@@ -34,11 +34,13 @@ def _table_rows(values: Sequence[float | None]) -> list[int]:
     return [known[k][0] for k in keep_extremes([value for _, value in known], _TABLE_POINTS)]
 
 
-def _cells(texts: Iterable[str]) -> str:
+def cells(texts: Iterable[str]) -> str:
+    """Return a row of a table."""
     return "<tr>" + "".join(f"<td>{escape(text)}</td>" for text in texts) + "</tr>\n"
 
 
-def _html_table(caption: str, head: Sequence[str], rows: Iterable[str]) -> str:
+def html_table(caption: str, head: Sequence[str], rows: Iterable[str]) -> str:
+    """Return a table that scrolls in itself; the rows are HTML."""
     heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
@@ -56,7 +58,7 @@ def events_table(rows: Sequence[Happening], num_train: float | None, left_out: i
     head = ["time", position, "update", *["lineage"] * lineages, "what", "details"]
     body = (_event(row, num_train, lineages=lineages) for row in rows)
     more = f"<p>{show.count(left_out)} more in the middle are in events.jsonl.</p>"
-    return _html_table("Events", head, body) + (more if left_out else "")
+    return html_table("Events", head, body) + (more if left_out else "")
 
 
 def _event(row: Happening, num_train: float | None, *, lineages: bool) -> str:

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from cluster.cli import app
 from cluster.exit_code import ExitCode
 from cluster.load_job import load_job
+from cluster.spectrum.options import Options
 
 runner = CliRunner()
 
@@ -191,3 +192,28 @@ def test_the_version_is_printed():
 @pytest.mark.parametrize("arguments", [["trian"], ["train", "--sett", "a=1"], ["validate"]])
 def test_a_wrong_command_line_ends_with_2(arguments):
     assert runner.invoke(app, arguments).exit_code == 2
+
+
+def test_a_spectrum_is_drawn_with_what_was_asked_for(monkeypatch):
+    asked = []
+    module = ModuleType("cluster.spectrum.draw")
+    vars(module).update(draw_on_terminal=lambda *arguments: asked.append(arguments))
+    monkeypatch.setitem(sys.modules, "cluster.spectrum.draw", module)
+    wanted = Options(checkpoint="best", samples=64, starts=5, steps=30)
+    options = [f"--{name}={value}" for name, value in vars(wanted).items()]
+
+    result = runner.invoke(app, ["spectrum", "latest", *options])
+
+    assert result.exit_code == 0, result.stderr
+    assert asked == [("latest", wanted, load_job(None).storage)]
+    assert runner.invoke(app, ["spectrum"]).exit_code == 2
+    assert runner.invoke(app, ["spectrum", "latest", "--steps=many"]).exit_code == 2
+
+
+def test_the_spectrum_of_no_run_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    result = runner.invoke(app, ["spectrum", "latest"])
+
+    assert result.exit_code == 2
+    assert "no run 'latest'" in result.stderr

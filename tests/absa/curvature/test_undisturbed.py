@@ -215,13 +215,6 @@ def test_fused_kernels_give_way_in_single_precision(operator, network, shape):
     torch.testing.assert_close(found.double(), measure(exact), rtol=1e-4, atol=1e-5)
 
 
-def test_embeddings_are_sparse_again():
-    model = nn.Sequential(nn.Embedding(2, 2, sparse=True), nn.EmbeddingBag(2, 2))
-    with undisturbed(model):
-        assert [module.sparse for module in model] == [False, False]
-    assert [module.sparse for module in model] == [True, False]
-
-
 def test_modes_are_put_back_without_calling_the_users_code():
     class Merges(nn.Linear):
         def train(self, mode=True):
@@ -243,11 +236,6 @@ def test_settings_are_put_back(failure):
         if not isinstance(failure, nullcontext):
             raise KeyError
     assert settings_of_torch() == before
-
-
-def test_convolutions_keep_their_kernels():
-    with undisturbed(nn.Conv2d(1, 1, 1)):
-        assert torch.backends.mkldnn.enabled == torch.backends.cudnn.enabled
 
 
 @pytest.mark.cpu_heavy

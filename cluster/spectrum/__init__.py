@@ -1,0 +1,1 @@
+"""The spectrum of the Hessian at a checkpoint, measured, drawn and printed."""
