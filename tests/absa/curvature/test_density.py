@@ -28,7 +28,7 @@ def integral(density: SpectralDensity) -> float:
     return float(np.trapezoid(height, grid))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.floats(-1, 1), min_size=1, max_size=12), st.integers(1, 8), st.integers(0, 9))
 def test_a_rule_is_exact_for_polynomials_of_twice_its_degree(values, num_steps, seed):
     operator = with_eigenvalues(values)

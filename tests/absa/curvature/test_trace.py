@@ -14,7 +14,7 @@ from absa.errors import MeasurementError
 VALUES = [9.0, 4.0, 4.0, 1.0, 0.5, 0.0, 0.0, -0.1, -2.0, -3.0]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=8), st.integers(2, 5))
 def test_a_diagonal_has_no_spread(diagonal, num_probes):
     operator = DenseOperator(torch.tensor(diagonal, dtype=torch.float64).diag())
