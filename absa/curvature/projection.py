@@ -108,14 +108,22 @@ def largest_part(projection: Projection, coordinates: Float64[np.ndarray, " m"])
 def rounding(projection: Projection, epsilon: float) -> float:
     """Return how far rounding may have moved a Ritz value.
 
-    The two halves of the matrix come from different products, so what it lacks in symmetry shows
-    how the operator rounds, and an error of norm e moves no eigenvalue by more than e (Weyl). To it
-    come the rounding of the inner products and what was dropped.
+    An error of norm e moves no eigenvalue by more than e (Weyl). Part of the error can be seen: the
+    two halves of the matrix come from different products, and differ. To it come the part that is
+    symmetric, and what was dropped.
 
     Args:
         projection: Finite.
         epsilon: The machine epsilon of the vectors.
     """
     skew = projection.matrix - projection.matrix.T
-    inner = 4 * epsilon * np.linalg.norm(projection.matrix, 2)
-    return float(np.linalg.norm(skew, 2) + inner) + projection.dropped
+    unseen = _SYMMETRIC_ROUNDING * epsilon * np.linalg.norm(projection.matrix, 2)
+    return float(np.linalg.norm(skew, 2) + unseen) + projection.dropped
+
+
+_SYMMETRIC_ROUNDING = 128
+"""Machine epsilons, relative to the operator, by which products may be off alike.
+
+Measured in float32 against float64 on batch-norm networks: 1 to 9 early in training, 92 where the
+loss is 6e-4 and its second derivatives are differences of nearly equal numbers.
+"""

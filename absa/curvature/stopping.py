@@ -157,10 +157,11 @@ def estimated_errors(pairs: Ritz, top: int) -> list[float]:
 
 def _bearable(aim: Aim, known: Knowledge) -> float:
     """Return the error up to which a better value is of no use."""
-    if aim.tolerance is not None:
-        return aim.tolerance * abs(known.top) + known.rounding
-    # An error less than this leaves the value below the level that is asked about.
-    return aim.question.level - known.top if aim.question else 0.0
+    error = 0.0 if aim.tolerance is None else aim.tolerance * abs(known.top) + known.rounding
+    if aim.question is None:
+        return error
+    # A value that stays below the level all the same does not answer the question: the bound does.
+    return max(error, aim.question.level - known.top)
 
 
 def _is_accurate(aim: Aim, known: Knowledge) -> bool:

@@ -103,8 +103,9 @@ def test_with_a_value_exact_enough_the_bound_is_improved():
 
 def test_a_value_that_cannot_reach_the_level_is_not_improved():
     now = known([4, 1, 0], [0.5, 4.0, 0.1], upper=20)
-    assert next_remainder(aim(FELL_BELOW_5, None), now) == 1
-    assert next_remainder(aim(FallTest(8.1), None), now) == 0
+    for tolerance in (None, 1e-3):
+        assert next_remainder(aim(FELL_BELOW_5, tolerance), now) == 1
+        assert next_remainder(aim(FallTest(8.1), tolerance), now) == 0
 
 
 @pytest.mark.parametrize("reference", [0, -1, math.nan, math.inf])
