@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import sys
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -65,7 +66,7 @@ def train(name: str, collective: Collective) -> dict[str, Any]:
         "state": trained.state,
         "losses": [r.loss for r in trained.results],
         "norms": [r.gradient_norm for r in trained.results],
-        "noise": [r.norms for r in trained.results],
+        "noise": [asdict(r.norms) for r in trained.results],
         "metrics": metrics,
     }
 
