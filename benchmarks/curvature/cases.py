@@ -75,7 +75,7 @@ _SOME = Sampling(points=2, sizes=_SIZES, draws=4, reference=10_000, tolerance=0.
 _MANY = Sampling(points=5, sizes=_SIZES, draws=8, reference=10_000, tolerance=0.01)
 
 _CASES: dict[str, tuple[Case, ...]] = {
-    "quick": (Case("resnet20", 16, 6, (32,), Frontier(_BUDGETS, 30), 4, _FEW),),
+    "quick": (Case("resnet20", 16, 5, (32,), Frontier((1, 2, 3, 4, 6, 12), 24), 2, _FEW),),
     "usual": (
         Case("resnet20", 98, 10, (32,), Frontier(_BUDGETS, 40), 10, _SOME),
         Case("resnet18", 6, 3, (32,), None, 0, None),
