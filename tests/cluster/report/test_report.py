@@ -178,7 +178,7 @@ def test_curves_run_forward_through_a_resume(page: Page) -> None:
 
 def test_every_chart_has_words_and_a_table(page: Page) -> None:
     figures = page.html.split("<figure>")[1:]
-    assert len(figures) == len(page.data["charts"]) == 7
+    assert len(figures) == len(page.data["charts"]) == 8
     for figure, chart in zip(figures, page.data["charts"], strict=True):
         assert f">{chart['title']}</h3>" in figure
         assert 'role="img" aria-labelledby="title-' in figure

@@ -65,7 +65,7 @@ def test_script_runs_without_an_error_under_the_policy(replay: ModuleType, tmp_p
     dom, log = open_page(Path(write_report(folder)), tmp_path / "profile")
     assert log == ""
     assert 'data-drawn="7"' in dom
-    assert dom.count("<canvas") == 7 + 5  # seven charts, and the key of five kinds of mark
+    assert dom.count("<canvas") == 8 + 5  # eight charts, and the key of five kinds of mark
     assert re.search(r'u-value">0\.012', dom)
 
 
