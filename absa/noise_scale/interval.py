@@ -85,9 +85,10 @@ def fieller(trace: float, gradient_sq: float, errors: Errors, t: float) -> tuple
     h = x * y - errors.correlation * far * far_sq
     c = (x - far) * (x + far)
     root = math.sqrt(max(h * h - a * c, 0.0))
+    back = unit / unit_sq  # 0 if it is too small for a float, so no factor of infinity
     lower, upper = 0.0, math.inf
     if c > 0:  # the ratio 0 does not fit; a < 0 where h <= 0
-        lower = c / (h + root) if h > 0 else (h - root) / a
+        lower = back * (c / (h + root) if h > 0 else (h - root) / a)
     if a > 0:
-        upper = (h + root) / a
-    return lower * (unit / unit_sq), upper * (unit / unit_sq)
+        upper = back * ((h + root) / a)
+    return lower, upper

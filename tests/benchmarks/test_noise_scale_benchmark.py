@@ -206,8 +206,13 @@ def test_only_what_a_job_does_by_default_is_judged():
     probe = next(c for c in cost.CASES if c.probe)
     each, default = cost.rows(probe, {None: [1.0], 1: [2.0]})
     assert (each.ratio, each.aim) == (2.0, None)
-    assert (default.ratio, default.met) == (pytest.approx(1.01), default.ratio <= 1.01)
-    assert cost.price_table([(probe, {None: [1.0], 1: [2.0]})]).rows[0][-1] == 100 / 100
+    assert (default.ratio, default.met) == (
+        pytest.approx(1 + 1 / cost.DEFAULT_PROBE),
+        default.ratio <= 1.01,
+    )
+    assert (
+        cost.price_table([(probe, {None: [1.0], 1: [2.0]})]).rows[0][-1] == 100 / cost.DEFAULT_PROBE
+    )
 
 
 def test_every_case_is_timed_in_blocks_that_hold_whole_intervals():

@@ -38,6 +38,7 @@ def _looks_published(name, images, like):
     assert np.array_equal(images.test.labels, like["test"][1])
 
 
+@pytest.mark.cpu_heavy
 def test_mnist_as_published_is_read(shared_data, tmp_path, idx_bytes):
     sets = _load(shared_data("mnist"))
     for stem, part in (("train", "train"), ("t10k", "test")):

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from noisy_gradients import Source, Updates, train
 
@@ -39,6 +39,7 @@ def test_the_interval_holds_the_ratios_that_fit(trace, gradient_sq, spread, corr
         assert (upper == math.inf) == (gradient_sq <= 1.5 * spread[1])
 
 
+@example(pairs=[(5e-324, 0.0), (0.0, 1.0)])
 @given(pairs=st.lists(st.tuples(st.floats(0, 1e6), ANY), min_size=2, max_size=12))
 @settings(max_examples=60)
 def test_no_data_make_a_negative_or_an_endless_value(pairs):
