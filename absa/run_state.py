@@ -114,7 +114,7 @@ def beside(values: Mapping[str, Json]) -> RunState:
         return RunState(
             Progress(**values["progress"]),
             Settings(**values["settings"]),
-            from_values(values["signals"]),
+            from_values(values["signals"]) if "signals" in values else SignalState(),
         )
     except (TypeError, KeyError) as error:
         raise CheckpointError(
@@ -126,7 +126,7 @@ def _with_signals(replica: Replica, tree: StateTree) -> RunState:
     """Return what evolves beside the tensors; signals that are measured otherwise begin anew."""
     state, found = beside(tree.values), _under("signals/", tree.tensors)
     if _forms(found) != _forms(replica.signals):
-        return replace(state, signals=SignalState())
+        return replace(state, signals=replace(state.signals, num_measurements=0, not_before=0))
     for name, tensor in replica.signals.items():
         if tensor.data_ptr() != found[name].data_ptr():
             tensor.copy_(found[name])

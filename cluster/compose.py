@@ -108,8 +108,11 @@ def _replica(
 
 def _probe(job: Job, replica: Replica) -> tuple[CurvatureProbe | None, tuple[str, ...]]:
     """Return how the run measures its curvature; if that cannot be done, why not."""
+    assert job.batch.micro is not None
     with placed(job, "curvature.backend"):
-        probe = build_probe(job.curvature, job.seed, len(replica.train), replica.device)
+        probe = build_probe(
+            job.curvature, job.seed, len(replica.train), replica.device, job.batch.micro
+        )
     reason = None if probe is None else why_not(probe, replica)
     if reason is None:
         return probe, ()

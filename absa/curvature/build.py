@@ -1,5 +1,7 @@
 """From the ``curvature`` section of a job to what a run measures with."""
 
+from importlib.util import find_spec
+
 import torch
 from torch import Tensor
 
@@ -10,11 +12,12 @@ from absa.curvature.hessian import Hessian
 from absa.curvature.probe import VECTORS, CurvatureProbe, MakeOperator, Tracker, choose_samples
 from absa.curvature.pyhessian import PyHessianTracker
 from absa.curvature.tracker import HessianTracker
+from absa.errors import ConfigError
 from absa.update.replica import Replica
 
 
 def build_probe(
-    config: CurvatureConfig, seed: int, num_train: int, device: torch.device
+    config: CurvatureConfig, seed: int, num_train: int, device: torch.device, micro_batch: int
 ) -> CurvatureProbe | None:
     """Return how a run measures its curvature, or None if it does not.
 
@@ -23,6 +26,7 @@ def build_probe(
         seed: The run's.
         num_train: Size of the training set.
         device: Of the model.
+        micro_batch: Most samples that go through the model at once in training.
 
     Raises:
         ConfigError: The backend is not installed.
@@ -31,13 +35,18 @@ def build_probe(
         return None
     indices = choose_samples(seed, num_train, config.samples)
     operator = _operator(config, device)
-    micro_batch = config.micro or config.samples
+    micro_batch = config.micro or micro_batch
     tracker = _tracker(config, seed, operator)
     return CurvatureProbe(tracker, operator, indices, micro_batch, seed)
 
 
 def _tracker(config: CurvatureConfig, seed: int, operator: MakeOperator) -> Tracker:
     if config.backend == "pyhessian":
+        if find_spec("pyhessian") is None:
+            raise ConfigError(
+                "curvature.backend is pyhessian, which is not installed: pip install pyhessian, or "
+                "take lanczos"
+            )
         return PyHessianTracker(config.top, config.max_products, config.tolerance)
     return HessianTracker(
         top=config.top,

@@ -102,8 +102,11 @@ def recall(probe: CurvatureProbe, replica: Replica, num_measurements: int) -> Tr
 def remember(replica: Replica, state: TrackerState | None) -> None:
     """Keep the tracker's vectors in the replica's own tensor; room that is left over is zero."""
     if state is not None and VECTORS in replica.signals:
-        room = replica.signals[VECTORS].zero_()
-        room[: len(state.vectors)].copy_(state.vectors)
+        room, found = replica.signals[VECTORS], state.vectors
+        if found.data_ptr() == room.data_ptr():
+            return  # nothing was measured: it is what it was
+        room[: len(found)].copy_(found)
+        room[len(found) :].zero_()
 
 
 def _passes(probe: CurvatureProbe, replica: Replica, collective: Collective) -> Sequence[Batch]:

@@ -5,6 +5,12 @@ from absa.curvature.probe import CurvatureProbe, problem_of
 from absa.errors import AbsaError
 from absa.update.replica import Replica
 
+_REFUSALS = (
+    *(AbsaError, ArithmeticError, AssertionError, AttributeError),
+    *(LookupError, RuntimeError, TypeError, ValueError),
+)
+"""What a model may raise that nobody has differentiated twice before."""
+
 
 def why_not(probe: CurvatureProbe, replica: Replica) -> str | None:
     """Make one product with all the samples, which is more than a rank will ever have to hold.
@@ -18,6 +24,6 @@ def why_not(probe: CurvatureProbe, replica: Replica) -> str | None:
     try:
         with probe.operator(problem_of(probe, replica, ALONE)) as operator:
             operator.product(operator.gradient)
-    except (AbsaError, RuntimeError, NotImplementedError) as error:
-        return " ".join(str(error).split())[:300]
+    except _REFUSALS as error:
+        return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
     return None

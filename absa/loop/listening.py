@@ -67,15 +67,15 @@ def heard(training: Training) -> Record:
     whole, seen = scales.whole, scales.preconditioned
     return {
         "noise_scale": whole.value,
-        "noise_lower": whole.lower,
+        "noise_lower": whole.lower if math.isfinite(whole.lower) else None,
         "noise_upper": whole.upper if math.isfinite(whole.upper) else None,
         "noise_trace": whole.trace,
         "gradient_sq": whole.gradient_sq,
-        "noise_groups": {name: _said(scale) for name, scale in scales.groups.items()},
-        "noise_preconditioned": None if seen is None else _said(seen),
+        "noise_groups": {name: _short(scale) for name, scale in scales.groups.items()},
+        "noise_preconditioned": None if seen is None else _short(seen),
     }
 
 
-def _said(scale: NoiseScale) -> Record:
-    upper = scale.upper if math.isfinite(scale.upper) else None
-    return {"value": scale.value, "lower": scale.lower, "upper": upper}
+def _short(scale: NoiseScale) -> float | None:
+    """Return three digits: there may be many groups, and each observation has them all."""
+    return None if scale.value is None else float(f"{scale.value:.3g}")

@@ -8,7 +8,6 @@ from absa.loop.observing import observe
 from absa.loop.results import drain
 from absa.loop.training import Training
 from absa.rules import crossed
-from absa.signals import Curvature
 
 
 def measure_if_due(training: Training, before: int) -> None:
@@ -35,10 +34,11 @@ def measure_if_due(training: Training, before: int) -> None:
 
 def _measure(training: Training, probe: CurvatureProbe) -> None:
     collective, replica = training.outside.collective, training.replica
+    began_s = training.clock()
     known = recall(probe, replica, training.signals.num_measurements)
     state, found = probe.tracker.measure(problem_of(probe, replica, collective), known)
     # Clocks differ: the ranks go by that of rank 0.
-    not_before = collective.broadcast_value(_not_before(training, found), source=0)
+    not_before = collective.broadcast_value(_not_before(training, began_s), source=0)
     remember(replica, state)
     num_measurements = 0 if state is None else state.num_measurements
     training.signals = replace(
@@ -48,8 +48,8 @@ def _measure(training: Training, probe: CurvatureProbe) -> None:
     training.record("curvature", value=found.value, **asdict(found))
 
 
-def _not_before(training: Training, found: Curvature) -> int:
+def _not_before(training: Training, began_s: float) -> int:
     """Return the samples at which what this measurement took is its share of the time."""
     samples, rules = training.progress.samples, training.rules
     samples_per_s = samples / training.training_s if training.training_s > 0 else 0.0
-    return samples + math.ceil(found.seconds / rules.curvature_share * samples_per_s)
+    return samples + math.ceil((training.clock() - began_s) / rules.curvature_share * samples_per_s)

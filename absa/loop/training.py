@@ -10,10 +10,12 @@ from absa.boundary import Command
 from absa.events import Record
 from absa.instruments import Instruments
 from absa.loop.logbook import Logbook
+from absa.noise_scale.average import NoiseAverage
 from absa.observe import Window
 from absa.outside import Outside
 from absa.rules import Rules, rate
 from absa.run_state import RunState, gather
+from absa.signal_state import SignalState
 from absa.standing import Standing
 from absa.state import StateTree
 from absa.update.precondition import trust_options
@@ -46,7 +48,7 @@ class Training:
         self.replica, self.instruments = replica, instruments
         self.rules, self.outside, self.clock = rules, outside, clock
         self.settings, self.progress = state.settings, state.progress
-        self.signals = state.signals
+        self.signals = _fitting(state.signals, instruments)
         self.updater = Updater(replica)
         self.trust = trust_options(replica.optimizer, replica.parameters)
         # What the ranks must agree on; the rest below is this rank's own.
@@ -111,3 +113,11 @@ class Training:
         """Return everything that evolves; its tensors are the live ones."""
         progress = replace(self.progress, training_s=self.training_s)
         return gather(self.replica, RunState(progress, self.settings, self.signals))
+
+
+def _fitting(signals: SignalState, instruments: Instruments) -> SignalState:
+    """Begin a new average if that of a checkpoint is of other groups: other layers are trained."""
+    noise = instruments.noise
+    if noise is None or noise.window.fits(signals.noise):
+        return signals
+    return replace(signals, noise=NoiseAverage())

@@ -101,6 +101,11 @@ class NoiseWindow:
                 f"the window of the noise scale is {self.samples} samples; it must be above 0"
             )
 
+    def fits(self, average: NoiseAverage) -> bool:
+        """Return whether an average is of as many groups as this window has."""
+        num_rows = (0, 1 + len(self.groups.names))
+        return len(average.rows) in num_rows and len(average.block.gradient) in num_rows
+
     def is_due(self, average: NoiseAverage, every_updates: int, num_samples: int) -> bool:
         """Return whether the units of the next update should be looked at.
 

@@ -68,7 +68,7 @@ def ensure_same_data(cards: dict[WorkerId, Card], source: WorkerId, mine: Worker
     Raises:
         DataError: It does not: it would take other samples than they believe.
     """
-    _compare(cards[mine].data, cards[source].data)
+    ensure_alike(cards[mine].data, cards[source].data)
 
 
 def post_data(store: Store, data: list[object]) -> None:
@@ -85,14 +85,20 @@ def ensure_posted_data(store: Store, mine: list[object]) -> None:
         DataError: It does not.
     """
     if store.check([_DATA]):
-        _compare(mine, json.loads(store.get(_DATA)))
+        ensure_alike(mine, json.loads(store.get(_DATA)))
 
 
-def _compare(mine: list[object], theirs: list[object]) -> None:
+def ensure_alike(mine: list[object], theirs: list[object]) -> None:
+    """Return if two workers see the same data and measure the same.
+
+    Raises:
+        DataError: They do not.
+    """
     if mine != theirs:
         raise DataError(
-            f"this worker has training samples, evaluation samples and metrics {mine}, the others "
-            f"{theirs}; every worker must see the same data"
+            "this worker has training samples, evaluation samples, metrics and means to measure "
+            f"curvature {mine}, the others {theirs}; every worker must see the same data, and "
+            "curvature.every_epochs: null does without"
         )
 
 

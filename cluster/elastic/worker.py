@@ -17,7 +17,14 @@ from absa.run_folder import RunFolder
 from absa.standing import Standing, as_values, from_values
 from cluster.compose import compose, describe, model_key
 from cluster.elastic.group import ElasticGroup, connect, rehearse
-from cluster.elastic.meeting import Card, ensure_posted_data, ensure_same_data, meet, post_data
+from cluster.elastic.meeting import (
+    Card,
+    ensure_alike,
+    ensure_posted_data,
+    ensure_same_data,
+    meet,
+    post_data,
+)
 from cluster.elastic.membership import Membership
 from cluster.elastic.moving import Moving
 from cluster.elastic.nobody import NoBoundary, NoSaver
@@ -163,6 +170,8 @@ class Worker:
             self._loop = self._new_loop()
         self._is_new = False
         outside = self._outside()  # from here on an error is one of the run's, not of a newcomer's
+        # What was composed again may have come out otherwise than what the members met with.
+        ensure_alike(self._data(), group.broadcast_value(self._data(), source=0))
         beginning = begin(self._job, self._composed, self._folder, group)
         model = self._composed.replica.model
         with torch.no_grad():

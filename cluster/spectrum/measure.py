@@ -94,7 +94,11 @@ def _probe(restored: Restored, options: Options) -> CurvatureProbe:
         "micro": config.micro or min(samples, _AT_ONCE),
     }
     probe = build_probe(
-        config.model_copy(update=changed), restored.job.seed, len(replica.train), replica.device
+        config.model_copy(update=changed),
+        restored.job.seed,
+        len(replica.train),
+        replica.device,
+        _AT_ONCE,
     )
     assert probe is not None
     return probe

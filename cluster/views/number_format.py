@@ -67,8 +67,8 @@ def is_fraction(name: str) -> bool:
 
 
 def noise_scale(value: float | None, at_least: float | None) -> str:
-    """Return a noise scale in samples: ``740``, ``12.4k``; ``>950`` if only a bound is known."""
-    if value is None and at_least is not None:
+    """Return a noise scale in samples, to two digits: ``740``, or ``>950`` for a bound."""
+    if value is None and at_least:
         return f">{si(float(f'{at_least:.2g}'))}"
     return MISSING if value is None else si(float(f"{value:.2g}"))
 

@@ -22,10 +22,13 @@ UNLIMITED = math.inf  # else a measurement on a busy machine would delay the nex
 class Slow:
     """Takes so long for each measurement as it is told, and finds nothing."""
 
+    clock = None
+
     def __init__(self, seconds):
         self.seconds = seconds
 
     def measure(self, problem, state):
+        self.clock.now += self.seconds
         nothing = Curvature((), (), math.nan, math.inf, 0.05, "not_finite", 1, 6, self.seconds)
         return state, nothing
 
@@ -72,17 +75,23 @@ def test_measuring_changes_nothing_that_is_trained():
 
 
 def test_what_takes_too_long_is_done_less_often():
-    def probe(seconds):
-        return replace(curvature(NUM_TRAIN), tracker=Slow(seconds))
+    def measured_by(seconds, **changes):
+        slow = Slow(seconds)
+        run = prepare(replace(curvature(NUM_TRAIN), tracker=slow), **changes)
+        slow.clock = run.clock
+        return measured(run.train())
 
-    # At the first crossing three updates and two passes of 6 samples have taken 5 s for 12 samples.
-    assert measured(train(probe(1.0), curvature_share=1.0)) == [12, 20, 32, 40]
-    assert measured(train(probe(1.0), curvature_share=0.1)) == [12, 40]
-    assert measured(train(probe(10.0), curvature_share=0.1)) == [12]
+    # Each measurement fetches two passes; at the first crossing 12 samples have taken 5 s with it.
+    assert measured_by(0.0, curvature_share=1.0) == [12, 20, 32, 40]
+    assert measured_by(0.0, curvature_share=0.25) == [12, 32]
+    assert measured_by(10.0, curvature_share=0.1) == [12]
 
 
 def test_what_is_not_finite_is_no_measurement():
-    run = train(replace(curvature(NUM_TRAIN), tracker=Slow(0.0)))
+    slow = Slow(0.0)
+    run = prepare(replace(curvature(NUM_TRAIN), tracker=slow))
+    slow.clock = run.clock
+    run.train()
     assert math.isnan(run.boundary.of("curvature")[0]["value"])
     assert run.outcome.state.signals.num_measurements == 0
 
