@@ -9,7 +9,7 @@ from engine import Classify, Points, normed_network, run_ranks, same_bits
 from measuring import curvature
 from outside import Run, rules
 
-from absa.curvature.probe import CurvatureProbe, choose_samples
+from absa.curvature.probe import CurvatureProbe, choose_samples, recall, remember
 from absa.curvature.trial import why_not
 from absa.signals import Curvature
 from absa.stop import StopConfig
@@ -162,3 +162,24 @@ def test_a_model_without_a_second_derivative_is_found_before_training():
     smooth = Run(Classify(Points(NUM_TRAIN)))
     assert why_not(probe, smooth.replica) is None
     assert "once_differentiable" in why_not(probe, Run(Rough(Points(NUM_TRAIN))).replica)
+
+
+def test_a_product_that_is_not_finite_leaves_what_was_known():
+    run = train()
+    before = run.replica.signals["curvature"].clone()
+    known = recall(curvature(NUM_TRAIN), run.replica, 4)
+    remember(run.replica, known)
+    assert torch.equal(run.replica.signals["curvature"], before)
+    remember(run.replica, replace(known, vectors=known.vectors[:1].clone()))
+    assert torch.equal(run.replica.signals["curvature"][0], before[0])
+    assert not run.replica.signals["curvature"][1].any()
+
+
+def test_a_checkpoint_without_signals_can_be_gone_on_with():
+    tree, _ = train().saver.saved[-1]
+    values = {name: value for name, value in tree.values.items() if name != "signals"}
+    tensors = {name: t for name, t in tree.tensors.items() if "signals" not in name}
+    again = train(
+        resumed=replace(tree, values=values, tensors=tensors), stop=StopConfig(updates=13)
+    )
+    assert measured(again) == [52]
