@@ -70,7 +70,7 @@ class Case:
 
 _BUDGETS = tuple(range(1, 13))
 _SIZES = (32, 128, 512)
-_FEW = Sampling(points=2, sizes=_SIZES, draws=2, reference=1024, tolerance=0.02)
+_FEW = Sampling(points=2, sizes=(32, 128), draws=2, reference=512, tolerance=0.02)
 _SOME = Sampling(points=2, sizes=_SIZES, draws=4, reference=10_000, tolerance=0.01)
 _MANY = Sampling(points=5, sizes=_SIZES, draws=8, reference=10_000, tolerance=0.01)
 
@@ -90,7 +90,7 @@ _CASES: dict[str, tuple[Case, ...]] = {
 def cases(size: Literal["quick", "usual", "full"]) -> tuple[Case, ...]:
     """Return the runs of a size of benchmark.
 
-    Quick: parts of an epoch of resnet20 and 1,024 samples in place of 10,000. Usual: resnet20 over
+    Quick: parts of an epoch of resnet20 and 512 samples in place of 10,000. Usual: resnet20 over
     two and a half epochs, and so few updates of resnet18 that they say what it costs and little of
     how its curvature changes. Full: one measurement an epoch.
     """
