@@ -30,7 +30,7 @@ _KINDS: dict[str, Kind] = {
     "fault": "fault",
     "run_ended": "ended",
 }
-_NO_ROW = ("observation", "evaluation", "phase", "run_folder")
+_NO_ROW = ("observation", "evaluation", "curvature", "phase", "run_folder")
 _FIRST, _LAST = 50, 150
 """Rows of one kind that are kept from the beginning and the end of a long run."""
 _MAX_TEXT = 600
