@@ -10,14 +10,15 @@ run_started     run, name, task, model, num_parameters, num_train, num_evaluatio
 observation     loss (mean over the samples since the last observation), gradient_norm (of the last
                 update, before clipping), learning_rate, global_batch, micro_batch,
                 accumulation_steps (most passes of a rank), workers, samples_per_s, update_s
-                (median), progress (0..1), time_left_s (null when unknown), epoch (float); once the
-                gradient noise was seen: noise_scale (samples, null if not resolved), noise_lower,
-                noise_upper (its interval; null if not bounded), noise_trace, gradient_sq,
-                noise_groups (object: name -> noise scale or null), noise_preconditioned
+                (median), progress (0..1), time_left_s (null when unknown), epoch (float),
+                noise_scale (samples; null if not resolved; from here on the keys are missing until
+                the gradient noise was seen, see `absa.signals.NoiseScale`), noise_lower,
+                noise_upper (null if not bounded), noise_trace, gradient_sq, noise_groups (object: name -> noise scale or null),
+                noise_preconditioned
 curvature       value (largest eigenvalue; null if nothing was measured), values, residuals, lower,
                 upper (null if not bounded), failure_probability, stopped, num_products,
-                num_samples, seconds: see `absa.signals.Curvature`
-warning         text: what the run must do without
+                num_samples, seconds (see `absa.signals.Curvature`)
+warning         text (what the run must do without)
 evaluation      metrics (object: name -> number), seconds, best (bool: best so far)
 checkpoint      checkpoint (its name), seconds (writing, in the background), bytes, best (bool)
 update_skipped  reason, loss (null if it is not finite), consecutive (skipped updates in a row)

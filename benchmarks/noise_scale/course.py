@@ -209,9 +209,9 @@ def group_table(courses: Sequence[Course]) -> Table:
     """Return the noise scale of each group of layers at the end of each training."""
     lines = []
     for course in courses:
-        for group, said in course.observations[-1]["noise_groups"].items():
-            lines.append((course.training.name, group, said["value"], said["lower"], said["upper"]))
-    columns = ("training", "layers", "B_simple", "lower", "upper")
+        for group, value in course.observations[-1]["noise_groups"].items():
+            lines.append((course.training.name, group, value))
+    columns = ("training", "layers", "B_simple")
     return Table("The noise scale of groups of layers at the end", columns, tuple(lines))
 
 

@@ -7,6 +7,7 @@ from engine import (
     Explodes,
     Points,
 )
+from measuring import curvature, noise
 from outside import Run, rules
 
 import absa.events
@@ -29,8 +30,9 @@ def documented():
 def test_records_have_the_documented_keys():
     run = Run(
         Explodes(Points(20), at={2}),
-        rules(evaluate_samples=8, observe_updates=2),
+        rules(evaluate_samples=8, observe_updates=2, noise_updates=1, curvature_samples=8),
         commands={1: Command("operator", global_batch=6)},
+        instruments={"noise": noise(20), "curvature": curvature(20)},
     ).train()
     kinds = documented()
     common = {"event", "time", "lineage", "generation", "update", "samples"}
@@ -38,6 +40,7 @@ def test_records_have_the_documented_keys():
         "run_started",
         "observation",
         "evaluation",
+        "curvature",
         "update_skipped",
         "settings",
         "run_ended",
