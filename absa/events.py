@@ -13,7 +13,8 @@ observation     loss (mean over the samples since the last observation), gradien
                 (median), progress (0..1), time_left_s (null when unknown), epoch (float),
                 noise_scale (samples; null if not resolved; from here on the keys are missing until
                 the gradient noise was seen, see `absa.signals.NoiseScale`), noise_lower,
-                noise_upper (null if not bounded), noise_trace, gradient_sq, noise_groups (object: name -> noise scale or null),
+                noise_upper (null if not bounded), noise_trace, gradient_sq,
+                noise_groups (object: name -> noise scale or null),
                 noise_preconditioned
 curvature       value (largest eigenvalue; null if nothing was measured), values, residuals, lower,
                 upper (null if not bounded), failure_probability, stopped, num_products,
