@@ -7,8 +7,8 @@ import time
 import ray.train
 from witness import Witness
 
-_NUM_TRIALS = 2
-"""Passes of a worker before it trains: a check of the task and the warm-up."""
+_NUM_TRIALS = 1
+"""Passes of a worker in training mode before it trains: the warm-up."""
 
 
 class RayWitness(Witness):

@@ -159,10 +159,10 @@ def test_a_cluster_that_does_not_give_the_workers_is_left_after_a_while(train, a
 def test_workers_that_do_not_come_are_told_of_and_a_lost_train_controller_holds_nothing(
     begin, cluster
 ):
-    elastic = begin(**{"workers.max": 3, "elastic.start_s": 8})
+    elastic = begin(**{"workers.max": 3, "elastic.start_s": 16})
     run = elastic.run
     fault = run.wait_for(lambda e: e["event"] == "fault")
-    assert "1 of 3 wanted workers did not come within 8 s" in fault["what"]
+    assert "1 of 3 wanted workers did not come within 16 s" in fault["what"]
     elastic.until_trained(2)
     workers = cluster.processes("RayTrainWorker")
     assert len(workers) == 2
