@@ -21,10 +21,13 @@ class FallTest:
     Args:
         reference: An earlier largest eigenvalue, > 0.
         factor: Above 1.
+        failure_probability: That "fallen" is said though it has not, in (0, 1/2]. Small because a
+            run asks often and acts on one wrong answer; only a fall, which is rare, costs more.
     """
 
     reference: float
     factor: float = 2.0
+    failure_probability: float = 0.001
 
     def __post_init__(self) -> None:
         if not 0 < self.reference < math.inf:
@@ -34,6 +37,11 @@ class FallTest:
             )
         if not 1 < self.factor < math.inf:
             raise MeasurementError(f"a fall by a factor of {self.factor}: it must be above 1")
+        if not 0 < self.failure_probability <= 0.5:
+            raise MeasurementError(
+                f"a fall with a failure probability of {self.failure_probability}: it must be "
+                "above 0 and at most 0.5"
+            )
 
     @property
     def level(self) -> float:
@@ -47,14 +55,14 @@ class Aim:
 
     Args:
         top: How many eigenvalues.
-        tolerance: Their error, relative to the largest; None: the question alone is to be answered.
+        tolerance: Their error, relative to the largest.
         ceiling: No eigenvalue above so many times the largest value may be possible.
         question: What is asked about the largest.
         max_products: How many products that may take.
     """
 
     top: int
-    tolerance: float | None
+    tolerance: float
     ceiling: float
     question: FallTest | None
     max_products: int
@@ -91,16 +99,19 @@ def verdict(aim: Aim, known: Knowledge) -> Stopped | None:
     """Return why the measurement ends here; None if another product is to be made.
 
     With a question only its answer ends the measurement, or the budget: "budget" means that the
-    eigenvalue has not been proven to have fallen.
+    eigenvalue has not been proven to have fallen. That it has not fallen is certain as soon as a
+    Ritz value lies above the level; one that has fallen is measured to the tolerance, for it is
+    what the next question refers to.
     """
-    accurate = _is_accurate(aim, known)
-    last = len(known.projection.matrix) >= aim.max_products or not known.projection.remainders
-    if aim.question is None:
-        return "tolerance" if accurate else "budget" if last else None
-    if known.upper <= aim.question.level:
-        return "fallen"
-    if known.lower > aim.question.level and (accurate or last):
+    question = aim.question
+    if question is not None and known.lower > question.level:
         return "not_fallen"
+    last = len(known.projection.matrix) >= aim.max_products or not known.projection.remainders
+    accurate = _is_accurate(aim, known)
+    if question is None:
+        return "tolerance" if accurate else "budget" if last else None
+    if known.upper <= question.level and (accurate or last):
+        return "fallen"
     return "budget" if last else None
 
 
@@ -157,15 +168,15 @@ def estimated_errors(pairs: Ritz, top: int) -> list[float]:
 
 def _bearable(aim: Aim, known: Knowledge) -> float:
     """Return the error up to which a better value is of no use."""
-    error = 0.0 if aim.tolerance is None else aim.tolerance * abs(known.top) + known.rounding
-    if aim.question is None:
+    error = aim.tolerance * abs(known.top) + known.rounding
+    if aim.question is None or known.upper <= aim.question.level:
         return error
     # A value that stays below the level all the same does not answer the question: the bound does.
     return max(error, aim.question.level - known.top)
 
 
 def _is_accurate(aim: Aim, known: Knowledge) -> bool:
-    if aim.tolerance is None or not known.projection.remainders:
+    if not known.projection.remainders:
         return True
     ceiling = known.top + (aim.ceiling - 1) * abs(known.top) + 2 * known.rounding
     errors = estimated_errors(known.pairs, aim.top)

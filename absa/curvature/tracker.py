@@ -59,10 +59,10 @@ class HessianTracker:
     Args:
         operator: Makes the products, such as `absa.curvature.hessian.Hessian`.
         top: How many eigenvalues, at least 1.
-        tolerance: Their estimated error, relative to the largest one, > 0. None: with a question
-            its answer alone ends a measurement, which is cheaper.
+        tolerance: Their estimated error, relative to the largest one, > 0. With a question: of
+            values that have fallen; others may be less exact, and cheaper.
         max_products: Hessian-vector products that a measurement may take, at least 1.
-        failure_probability: That an upper bound is wrong, in (0, 1/2].
+        failure_probability: That an upper bound is wrong, in (0, 1/2]; a question has its own.
         ceiling: A value within the tolerance is final once no eigenvalue above so many times it is
             possible, but for ``failure_probability``. Above 1; 1 + ``tolerance`` makes of the
             estimated error a proven one.
@@ -71,7 +71,7 @@ class HessianTracker:
 
     operator: Callable[[Problem], CurvatureOperator]
     top: int = 1
-    tolerance: float | None = 0.05
+    tolerance: float = 0.05
     max_products: int = 16
     failure_probability: float = 0.05
     ceiling: float = 2.0
@@ -80,7 +80,7 @@ class HessianTracker:
     def __post_init__(self) -> None:
         allowed = {
             "top": (self.top, self.top >= 1, "at least 1"),
-            "tolerance": (self.tolerance, self.tolerance is None or self.tolerance > 0, "positive"),
+            "tolerance": (self.tolerance, self.tolerance > 0, "positive"),
             "max_products": (self.max_products, self.max_products >= 1, "at least 1"),
             "failure_probability": (
                 *(self.failure_probability, 0 < self.failure_probability <= 0.5),
@@ -107,8 +107,7 @@ class HessianTracker:
             state is the one given and nothing was found.
 
         Raises:
-            MeasurementError: The state is of another model; there is neither a tolerance nor a
-                question.
+            MeasurementError: The state is of another model.
             Exception: What the operator or the collective raises; then nothing has changed.
         """
         with self.operator(problem) as operator:
@@ -133,11 +132,6 @@ def measure_operator(
         collective: The ranks; rank 0's numbers decide.
         clock: Returns seconds.
     """
-    if tracker.tolerance is None and question is None:
-        raise MeasurementError(
-            "there is neither a tolerance nor a question, so nothing but its budget would end the "
-            "measurement: set HessianTracker.tolerance or ask a FallTest"
-        )
     began = clock()
     agree = first_rank(collective, operator.device)
     state = state or TrackerState(
@@ -155,7 +149,7 @@ def measure_operator(
         residuals=tuple(known.pairs.residuals[: tracker.top].tolist()) if known else (),
         lower=known.lower if known else math.nan,
         upper=known.upper if known else math.inf,
-        failure_probability=tracker.failure_probability,
+        failure_probability=(question or tracker).failure_probability,
         stopped=stopped,
         num_products=len(krylov.basis),
         num_samples=operator.num_samples,
@@ -192,16 +186,18 @@ def _grow(
         krylov = extend(operator, krylov, which, agree)
         if not krylov.projection.finite:
             break
-        known = _knowledge(tracker, operator, krylov)
+        known = _knowledge(operator, krylov, (question or tracker).failure_probability)
         stopped = verdict(aim, known)
         if stopped:
             return krylov, known, stopped
     return krylov, None, "not_finite"
 
 
-def _knowledge(tracker: HessianTracker, operator: CurvatureOperator, krylov: Krylov) -> Knowledge:
+def _knowledge(
+    operator: CurvatureOperator, krylov: Krylov, failure_probability: float
+) -> Knowledge:
     projection = krylov.projection
     error = rounding(projection, torch.finfo(operator.dtype).eps)
     random = len(projection.starts) - 1
-    upper = upper_bound(projection, random, operator.dim, tracker.failure_probability)
+    upper = upper_bound(projection, random, operator.dim, failure_probability)
     return Knowledge(projection, ritz(projection), error, upper + error)

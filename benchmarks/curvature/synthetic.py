@@ -9,7 +9,7 @@ import itertools
 import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -132,9 +132,8 @@ def _values(how: HessianTracker, matrices: Iterable[LowRank]) -> list[float]:
 def _asked(how: HessianTracker, matrices: Sequence[LowRank]) -> list[bool]:
     state, found = measure_operator(how, matrices[0], None)
     reference, fell = found.value, [False]
-    asking = replace(how, tolerance=None)
     for matrix in matrices[1:]:
-        state, found = measure_operator(asking, matrix, state, FallTest(reference, FACTOR))
+        state, found = measure_operator(how, matrix, state, FallTest(reference, FACTOR))
         fell.append(found.stopped == "fallen")
         reference = found.value if fell[-1] else reference
     return fell

@@ -49,15 +49,15 @@ EXACT, ROUGH = [0.1, 0.1, 0.1], [3.0, 0.1, 0.1]
         (aim(max_products=3), known([8, 1, 0], ROUGH), "budget"),
         (aim(), known([8, 1, 0], [0, 0, 0], upper=8, remainders=0), "tolerance"),
         (aim(FELL_BELOW_5), known([8, 1, 0], EXACT, upper=16), "not_fallen"),
-        (aim(FELL_BELOW_5), known([8, 1, 0], ROUGH, upper=16), None),
-        (aim(FELL_BELOW_5, max_products=3), known([8, 1, 0], ROUGH, upper=16), "not_fallen"),
+        (aim(FELL_BELOW_5), known([8, 1, 0], ROUGH), "not_fallen"),
+        (aim(FELL_BELOW_5), known([5.1, 1, 0], EXACT, rounding=0.2), None),
         (aim(FELL_BELOW_5), known([4, 1, 0], EXACT, upper=5.1), None),
         (aim(FELL_BELOW_5), known([4, 1, 0], EXACT, upper=5), "fallen"),
-        (aim(FELL_BELOW_5), known([4, 1, 0], ROUGH, upper=5), "fallen"),
+        (aim(FELL_BELOW_5), known([4, 1, 0], ROUGH, upper=5), None),
+        (aim(FELL_BELOW_5), known([2, 1, 0], EXACT, upper=4.1), None),
+        (aim(FELL_BELOW_5, max_products=3), known([4, 1, 0], ROUGH, upper=5), "fallen"),
         (aim(FELL_BELOW_5, max_products=3), known([4, 1, 0], EXACT, upper=5.1), "budget"),
         (aim(FELL_BELOW_5), known([5, 1, 0], [0, 0, 0], upper=5.1, remainders=0), "budget"),
-        (aim(FELL_BELOW_5, None), known([5.1, 1, 0], ROUGH), "not_fallen"),
-        (aim(FELL_BELOW_5, None), known([5.1, 1, 0], ROUGH, rounding=0.2), None),
         (aim(), known([-2, -3, -4], [0.01, 0, 0], upper=0), "tolerance"),
         (aim(), known([-2, -3, -4], [0.01, 0, 0], upper=0.1), None),
         (aim(), known([0, 0, 0], [0, 0, 0], upper=0), "tolerance"),
@@ -103,9 +103,13 @@ def test_with_a_value_exact_enough_the_bound_is_improved():
 
 def test_a_value_that_cannot_reach_the_level_is_not_improved():
     now = known([4, 1, 0], [0.5, 4.0, 0.1], upper=20)
-    for tolerance in (None, 1e-3):
-        assert next_remainder(aim(FELL_BELOW_5, tolerance), now) == 1
-        assert next_remainder(aim(FallTest(8.1), tolerance), now) == 0
+    assert next_remainder(aim(FELL_BELOW_5, 1e-3), now) == 1
+    assert next_remainder(aim(FallTest(8.1), 1e-3), now) == 0
+
+
+def test_a_value_that_has_fallen_is_improved():
+    now = known([4, 1, 0], [0.5, 4.0, 0.1], upper=4.9)
+    assert next_remainder(aim(FELL_BELOW_5, 1e-3), now) == 0
 
 
 @pytest.mark.parametrize("reference", [0, -1, math.nan, math.inf])
@@ -118,3 +122,9 @@ def test_a_fall_needs_a_positive_reference(reference):
 def test_a_fall_needs_a_factor_above_one(factor):
     with pytest.raises(MeasurementError, match="above 1"):
         FallTest(1.0, factor)
+
+
+@pytest.mark.parametrize("probability", [0, 0.6, math.nan])
+def test_a_fall_needs_a_probability_of_failure(probability):
+    with pytest.raises(MeasurementError, match="above 0 and at most"):
+        FallTest(1.0, failure_probability=probability)

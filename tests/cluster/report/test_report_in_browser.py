@@ -64,7 +64,7 @@ def test_script_runs_without_an_error_under_the_policy(replay: ModuleType, tmp_p
     folder = replay.write_run(tmp_path / "run", replay.journal())
     dom, log = open_page(Path(write_report(folder)), tmp_path / "profile")
     assert log == ""
-    assert 'data-drawn="7"' in dom
+    assert 'data-drawn="8"' in dom
     assert dom.count("<canvas") == 8 + 5  # eight charts, and the key of five kinds of mark
     assert re.search(r'u-value">0\.012', dom)
 
@@ -79,7 +79,7 @@ def test_every_canvas_is_painted_over_samples_and_over_time(
     probed.write_text(unlocked.replace("</body>", PROBE), "utf-8")
     dom, log = open_page(probed, tmp_path / "profile")
     assert log == ""
-    assert 'data-probe="7 7"' in dom
+    assert 'data-probe="8 8"' in dom
 
 
 def test_a_run_with_one_observation_opens(replay: ModuleType, tmp_path: Path) -> None:
