@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from absa.curvature.hessian import Hessian
     from absa.curvature.problem import Problem
     from absa.curvature.pyhessian import PyHessianTracker
-    from absa.curvature.stopping import FallTest
     from absa.curvature.trace import trace
     from absa.curvature.tracker import HessianTracker, TrackerState
     from absa.errors import (
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     from absa.order import SampleOrder, next_range
     from absa.schedules.config import DecayConfig, ScheduleConfig, WarmupConfig
     from absa.schedules.learning_rate import LearningRate, learning_rate
-    from absa.signals import Curvature, NoiseScale, NoiseScales
+    from absa.signals import Curvature, FallTest, NoiseScale, NoiseScales
     from absa.task import Datasets, Source, Task
 
 __all__ = [
@@ -100,7 +99,6 @@ _HOMES = {
     "curvature.hessian": ("Hessian",),
     "curvature.problem": ("Problem",),
     "curvature.pyhessian": ("PyHessianTracker",),
-    "curvature.stopping": ("FallTest",),
     "curvature.trace": ("trace",),
     "curvature.tracker": (
         "HessianTracker",

@@ -3,50 +3,13 @@
 All of it is decided from the projected operator, whose numbers are the same on every rank.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from absa.curvature.bound import least_squares
 from absa.curvature.projection import Projection, Ritz, largest_part
-from absa.errors import MeasurementError
-from absa.signals import Stopped
-
-
-@dataclass(frozen=True)
-class FallTest:
-    """Has the largest eigenvalue fallen to ``reference / factor`` or below?
-
-    Args:
-        reference: An earlier largest eigenvalue, > 0.
-        factor: Above 1.
-        failure_probability: That "fallen" is said though it has not, in (0, 1/2]. Small because a
-            run asks often and acts on one wrong answer; only a fall, which is rare, costs more.
-    """
-
-    reference: float
-    factor: float = 2.0
-    failure_probability: float = 0.001
-
-    def __post_init__(self) -> None:
-        if not 0 < self.reference < math.inf:
-            raise MeasurementError(
-                f"a fall cannot be measured from a reference of {self.reference}: it must be "
-                "positive and finite; take it from a measurement whose value is"
-            )
-        if not 1 < self.factor < math.inf:
-            raise MeasurementError(f"a fall by a factor of {self.factor}: it must be above 1")
-        if not 0 < self.failure_probability <= 0.5:
-            raise MeasurementError(
-                f"a fall with a failure probability of {self.failure_probability}: it must be "
-                "above 0 and at most 0.5"
-            )
-
-    @property
-    def level(self) -> float:
-        """What the eigenvalue is compared with."""
-        return self.reference / self.factor
+from absa.signals import FallTest, Stopped
 
 
 @dataclass(frozen=True)

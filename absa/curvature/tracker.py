@@ -30,9 +30,9 @@ from absa.curvature.operator import CurvatureOperator
 from absa.curvature.problem import Problem
 from absa.curvature.projection import ritz, rounding
 from absa.curvature.random_vectors import normal
-from absa.curvature.stopping import Aim, FallTest, Knowledge, next_remainder, verdict
+from absa.curvature.stopping import Aim, Knowledge, next_remainder, verdict
 from absa.errors import MeasurementError
-from absa.signals import Curvature, Stopped
+from absa.signals import Curvature, FallTest, Stopped
 
 
 @dataclass(frozen=True)

@@ -34,30 +34,17 @@ class LearningRate:
     warmup: Warmup
     decay: Decay
 
-    def at(self, samples: int, global_batch: int) -> float:
+    def at(self, samples: int, global_batch: int, scale: float | None = None) -> float:
         """Return the learning rate of the update that begins after ``samples`` samples.
 
         Args:
             samples: Samples consumed so far, >= 0.
             global_batch: Samples in this update, > 0.
+            scale: What the batch contributes, where the scaling rule does not say it, > 0.
         """
-        peak = self.factor(global_batch)
+        peak = self.factor(global_batch) if scale is None else scale
         lr = self.reference_lr * self.warmup.factor(samples, peak)
         return self.decay.lr(lr, samples, self.warmup.length(peak))
-
-    def jump(self, samples: int, old_batch: int, new_batch: int) -> float:
-        """Return by what factor the learning rate changes when the batch does.
-
-        Args:
-            samples: Samples consumed so far, >= 0.
-            old_batch: Global batch before, > 0.
-            new_batch: Global batch from now on, > 0.
-
-        Returns:
-            New / old; 1 where the old one is 0, so that nothing can be corrected by it.
-        """
-        old = self.at(samples, old_batch)
-        return self.at(samples, new_batch) / old if old > 0 else 1.0
 
     def factor(self, global_batch: int) -> float:
         """Return what the batch alone contributes."""

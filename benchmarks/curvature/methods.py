@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from absa.curvature.config import CurvatureConfig
 from absa.curvature.hessian import Hessian
 from absa.curvature.problem import Problem
-from absa.curvature.stopping import FallTest
 from absa.curvature.tracker import HessianTracker
-from absa.signals import Curvature
+from absa.signals import Curvature, FallTest
 from benchmarks.curvature.decisions import FACTOR
 from benchmarks.curvature.iterations import (
     Arpack,

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from absa.curvature.stopping import FallTest
 from absa.curvature.tracker import HessianTracker, measure_operator
+from absa.signals import FallTest
 from benchmarks.curvature.decisions import FACTOR, Agreement, agreement, falls
 from benchmarks.curvature.iterations import Setting, power, random_start, stopped
 

@@ -6,13 +6,13 @@ import pytest
 from absa.curvature.projection import Projection, Remainder, Ritz
 from absa.curvature.stopping import (
     Aim,
-    FallTest,
     Knowledge,
     estimated_errors,
     next_remainder,
     verdict,
 )
 from absa.errors import MeasurementError
+from absa.signals import FallTest
 
 
 def known(values, residuals, upper=math.inf, rounding=0.0, remainders=2):

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from thread_ranks import on_ranks
 
 from absa.curvature.problem import Problem
-from absa.curvature.tracker import FallTest, HessianTracker, TrackerState, measure_operator
+from absa.curvature.tracker import HessianTracker, TrackerState, measure_operator
 from absa.errors import MeasurementError
+from absa.signals import FallTest
 
 TRACKER = HessianTracker(lambda problem: network_curvature())
 BULK = list(np.linspace(-0.3, 0.3, 48))

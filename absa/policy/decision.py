@@ -1,0 +1,52 @@
+"""What comes of an observation."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What a policy wants, before limits and the rule of the learning rate.
+
+    Args:
+        batch: The global batch, in samples.
+        rule: Which of its rules says so: one word, such as "noise" or "patience"; "keep", "missing"
+            (a signal was not there) or "undecided" where nothing is to change.
+        reason: The same in plain words, with numbers.
+        numbers: What was compared, by name.
+        adversarial_ratio: Share of each batch to perturb; None: as it is.
+        lr_factor: What the learning rate is to be multiplied with, where the policy and not the
+            scaling rule says so; None: by the scaling rule.
+    """
+
+    batch: int
+    rule: str
+    reason: str
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    adversarial_ratio: float | None = None
+    lr_factor: float | None = None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What is done.
+
+    Args:
+        update: Updates applied when it was made: with the lineage it names a decision.
+        batch: Global batch from now on, in samples.
+        lr_scale: What the learning rate of the schedule is multiplied with from now on.
+        adversarial_ratio: Share of each batch that is perturbed from now on.
+        rule: As in `Proposal`; "rate" where the learning rate alone changes.
+        reason: In plain words.
+        numbers: What was compared, by name.
+        limited_by: What kept it from doing more, each in plain words.
+    """
+
+    update: int
+    batch: int
+    lr_scale: float
+    adversarial_ratio: float
+    rule: str
+    reason: str
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    limited_by: tuple[str, ...] = ()

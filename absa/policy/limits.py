@@ -1,0 +1,20 @@
+"""What no decision may exceed."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The same for every policy; an operator may change them while the job trains.
+
+    Args:
+        max_batch: The largest global batch, in samples.
+        min_batch: The smallest.
+        unit: Every batch is a multiple of it: the samples of one batch-norm group, or 1.
+        hold: An operator wants everything kept as it is.
+    """
+
+    max_batch: int
+    min_batch: int = 1
+    unit: int = 1
+    hold: bool = False

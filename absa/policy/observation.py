@@ -1,0 +1,49 @@
+"""What a policy decides on: all that is known of a run at one point of its training."""
+
+from dataclasses import dataclass
+
+from absa.signals import Curvature, NoiseScale
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The signals at one boundary, with the settings that they were measured under.
+
+    Args:
+        update: Updates applied so far.
+        samples: Samples consumed so far.
+        num_train: Samples in one epoch.
+        total_samples: Samples after which training ends; None if that is not known.
+        global_batch: Samples in one update, as it is now.
+        lr_scale: Learning rate now / that of the schedule for the reference batch: what the batch
+            contributes.
+        adversarial_ratio: Share of each batch that is perturbed, in [0, 1].
+        base_lr: Learning rate that the schedule gives the reference batch at this point.
+        loss: Mean training loss since the last observation; None if nothing was applied.
+        noise: The gradient noise scale; None while it has not been measured.
+        curvature: The last measurement of the largest Hessian eigenvalue; None before the first.
+        curvature_at: Samples after which that was made; None before the first.
+    """
+
+    update: int
+    samples: int
+    num_train: int
+    total_samples: int | None
+    global_batch: int
+    lr_scale: float
+    adversarial_ratio: float = 0.0
+    base_lr: float = 0.0
+    loss: float | None = None
+    noise: NoiseScale | None = None
+    curvature: Curvature | None = None
+    curvature_at: int | None = None
+
+    @property
+    def epoch(self) -> float:
+        """Passes over the training data so far."""
+        return self.samples / self.num_train
+
+    @property
+    def progress(self) -> float | None:
+        """Share of the training that is done, in [0, 1]; None if its end is not known."""
+        return None if self.total_samples is None else min(self.samples / self.total_samples, 1.0)
