@@ -59,9 +59,7 @@ def begin(
     if _same_batch(job, saved_with):
         return Beginning(state, checkpoint)
     old, new = state.settings, composed.start.settings
-    jump = composed.rules.learning_rate.jump(
-        state.progress.samples, old.global_batch, new.global_batch
-    )
+    jump = composed.rules.learning_rate.jump(state.progress.samples, old, new)
     rescale_momentum(composed.replica.optimizer, jump)
     return Beginning(replace(state, settings=new), checkpoint)
 

@@ -24,7 +24,7 @@ def receive(training: Training) -> None:
         return
     observe(training)  # an observation speaks of one setting
     samples = training.progress.samples
-    jump = training.rules.learning_rate.jump(samples, old.global_batch, new.global_batch)
+    jump = training.rules.learning_rate.jump(samples, old, new)
     rescale_momentum(training.replica.optimizer, jump)
     training.settings = new
     was, now = asdict(old), asdict(new)

@@ -162,7 +162,7 @@ class Loop:
 def _update(training: Training) -> None:
     """Make one update and take in whatever results are due."""
     progress, settings = training.progress, training.settings
-    learning_rate = training.learning_rate()
+    learning_rate = training.rules.learning_rate.under(settings, progress.samples)
     flags = wanted(training)
     measured = is_measured(training)
     turn = Turn(progress.samples, learning_rate, flags, measured)

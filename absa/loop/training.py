@@ -104,12 +104,6 @@ class Training:
         rating = None if metrics is None else rate(metrics)
         return {**self.stamp(), "metrics": metrics, "best_metric": rating}
 
-    def learning_rate(self) -> float:
-        """Return the learning rate of the next update."""
-        settings, samples = self.settings, self.progress.samples
-        rule = self.rules.learning_rate
-        return rule.at(samples, settings.global_batch, settings.scale_at(samples))
-
     @property
     def training_s(self) -> float:
         """Seconds of training since the run began, those before this process included."""

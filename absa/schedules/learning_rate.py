@@ -8,6 +8,7 @@ from absa.schedules.config import DecayConfig, ScheduleConfig, WarmupConfig
 from absa.schedules.decay import CosineDecay, Decay, NoDecay, PolynomialDecay, StepDecay
 from absa.schedules.scaling import ScalingRule, scaling_factor
 from absa.schedules.warmup import ConstantWarmup, GradualWarmup, NoWarmup, Warmup
+from absa.settings import Settings
 
 T = TypeVar("T")
 
@@ -45,6 +46,29 @@ class LearningRate:
         peak = self.factor(global_batch) if scale is None else scale
         lr = self.reference_lr * self.warmup.factor(samples, peak)
         return self.decay.lr(lr, samples, self.warmup.length(peak))
+
+    def under(self, settings: Settings, samples: int) -> float:
+        """Return the learning rate of the update that begins after ``samples`` samples.
+
+        Args:
+            settings: In force.
+            samples: Samples consumed so far, >= 0.
+        """
+        return self.at(samples, settings.global_batch, settings.scale_at(samples))
+
+    def jump(self, samples: int, old: Settings, new: Settings) -> float:
+        """Return by what factor the learning rate changes when the settings do.
+
+        Args:
+            samples: Samples consumed so far, >= 0.
+            old: In force before.
+            new: In force from now on.
+
+        Returns:
+            New / old; 1 where the old one is 0, so that nothing can be corrected by it.
+        """
+        before = self.under(old, samples)
+        return self.under(new, samples) / before if before > 0 else 1.0
 
     def factor(self, global_batch: int) -> float:
         """Return what the batch alone contributes."""
