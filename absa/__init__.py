@@ -152,6 +152,7 @@ _HOMES = {
     ),
     "signals": (
         "Curvature",
+        "FallTest",
         "NoiseScale",
         "NoiseScales",
     ),

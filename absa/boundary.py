@@ -1,6 +1,6 @@
 """The one point between two updates where anything about a run may change."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from absa.errors import ConfigError
@@ -21,6 +21,7 @@ class Command:
         checkpoint: Checkpoint and go on.
         global_batch: Samples in one update from now on.
         micro_batch: Most samples that go through the model at once from now on.
+        hold: Whether the policy is to keep everything as it is from now on.
 
     Raises:
         ConfigError: A batch is not positive.
@@ -31,6 +32,7 @@ class Command:
     checkpoint: Literal["now"] | None = None
     global_batch: int | None = None
     micro_batch: int | None = None
+    hold: bool | None = None
 
     def __post_init__(self) -> None:
         for name in ("global_batch", "micro_batch"):
@@ -39,10 +41,13 @@ class Command:
                 raise ConfigError(f"{name} is {value} in a command ({self.reason}); at least 1")
 
     def settings(self, old: Settings) -> Settings:
-        """Return what is in force from now on."""
-        return Settings(
-            global_batch=self.global_batch or old.global_batch,
+        """Return what is in force from now on; with another batch the scaling rule holds again."""
+        batch = self.global_batch or old.global_batch
+        return replace(
+            old if batch == old.global_batch else replace(old, lr_scale=None, ramp_samples=0),
+            global_batch=batch,
             micro_batch=self.micro_batch or old.micro_batch,
+            hold=old.hold if self.hold is None else self.hold,
         )
 
 

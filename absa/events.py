@@ -19,6 +19,10 @@ observation     loss (mean over the samples since the last observation), gradien
 curvature       value (largest eigenvalue; null if nothing was measured), values, residuals, lower,
                 upper (null if not bounded), failure_probability, stopped, num_products,
                 num_samples, seconds (see `absa.signals.Curvature`)
+decision        rule (of the policy; "keep", "missing", "stale", "undecided", "bounded", "hold":
+                nothing changes; "rate": the learning rate alone does), reason, numbers
+                (object: what was compared), limited_by (list of texts), decided_at (update),
+                global_batch, lr_scale, adversarial_ratio ([before, after] each)
 warning         text (what the run must do without)
 evaluation      metrics (object: name -> number), seconds, best (bool: best so far)
 checkpoint      checkpoint (its name), seconds (writing, in the background), bytes, best (bool)

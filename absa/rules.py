@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from absa.policy.decide import Decider
+from absa.policy.limits import NO_LIMITS, Limits
 from absa.schedules.learning_rate import LearningRate
 from absa.stop import StopConfig
 
@@ -25,6 +27,8 @@ class Rules:
         probe_updates: The same where that costs another update, because an update cannot be cut.
         curvature_samples: Samples between measurements of curvature, or None.
         curvature_share: Most of the training time that these may take, in (0, 1].
+        decider: Who decides how large the batch is; None: nobody.
+        limits: What is not to be exceeded then.
     """
 
     learning_rate: LearningRate
@@ -40,6 +44,8 @@ class Rules:
     probe_updates: int | None = None
     curvature_samples: int | None = None
     curvature_share: float = 1.0
+    decider: Decider | None = None
+    limits: Limits = NO_LIMITS
 
 
 def rate(metrics: dict[str, float]) -> float | None:

@@ -14,6 +14,9 @@ from absa.optim.checkpoint import (
     optimizer_room,
     optimizer_state,
 )
+from absa.policy import decided
+from absa.policy.decide import PolicyState
+from absa.policy.decided import Decided
 from absa.progress import Progress
 from absa.settings import Settings
 from absa.signal_state import SignalState, as_values, from_values
@@ -25,11 +28,21 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class RunState:
-    """What evolves beside the tensors of the replica."""
+    """What evolves beside the tensors of the replica.
+
+    Args:
+        progress: How far the run has come.
+        settings: In force.
+        signals: What they have learnt.
+        policy: What it remembers.
+        decided: What it has decided that is not in force yet.
+    """
 
     progress: Progress
     settings: Settings
     signals: SignalState = field(default_factory=SignalState)
+    policy: PolicyState = field(default_factory=PolicyState)
+    decided: Decided | None = None
 
 
 def gather(replica: Replica, state: RunState) -> StateTree:
@@ -43,6 +56,8 @@ def gather(replica: Replica, state: RunState) -> StateTree:
         "progress": asdict(state.progress),
         "settings": asdict(state.settings),
         "signals": as_values(state.signals),
+        "policy": asdict(state.policy),
+        "decided": None if state.decided is None else decided.as_values(state.decided),
     }
     return StateTree(tensors, values)
 
@@ -115,6 +130,8 @@ def beside(values: Mapping[str, Json]) -> RunState:
             Progress(**values["progress"]),
             Settings(**values["settings"]),
             from_values(values["signals"]) if "signals" in values else SignalState(),
+            PolicyState(**values.get("policy", {})),
+            decided.from_values(values["decided"]) if values.get("decided") else None,
         )
     except (TypeError, KeyError) as error:
         raise CheckpointError(
@@ -126,11 +143,15 @@ def _with_signals(replica: Replica, tree: StateTree) -> RunState:
     """Return what evolves beside the tensors; signals that are measured otherwise begin anew."""
     state, found = beside(tree.values), _under("signals/", tree.tensors)
     if _forms(found) != _forms(replica.signals):
-        return replace(state, signals=replace(state.signals, num_measurements=0, not_before=0))
+        return replace(state, signals=_unmeasured(state.signals))
     for name, tensor in replica.signals.items():
         if tensor.data_ptr() != found[name].data_ptr():
             tensor.copy_(found[name])
     return state
+
+
+def _unmeasured(signals: SignalState) -> SignalState:
+    return replace(signals, num_measurements=0, not_before=0, curvature=None, curvature_at=None)
 
 
 def _under(prefix: str, parts: Mapping[str, T]) -> dict[str, T]:

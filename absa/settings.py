@@ -16,6 +16,7 @@ class Settings:
         ramp_start: Samples after which that line begins.
         ramp_samples: How long it is; 0: there is none.
         adversarial_ratio: Share of each batch whose inputs are perturbed, in [0, 1].
+        hold: An operator wants everything kept as it is.
     """
 
     global_batch: int
@@ -25,6 +26,7 @@ class Settings:
     ramp_start: int = 0
     ramp_samples: int = 0
     adversarial_ratio: float = 0.0
+    hold: bool = False
 
     def scale_at(self, samples: int) -> float | None:
         """Return ``lr_scale`` as far as it has climbed after so many samples."""

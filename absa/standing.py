@@ -29,6 +29,7 @@ class Standing:
         evaluated_at: Samples after which the model was evaluated last.
         improved_at: Samples after which it was the best so far.
         measured_at: Samples after which its curvature was measured last.
+        decided_at: Samples after which the policy was asked last.
         saved_at: Samples after which it was saved last.
         saved_why: Why it was, as in `absa.outside.Saver.save`.
         skipped_because: Why the last update that was skipped was.
@@ -44,6 +45,7 @@ class Standing:
     evaluated_at: int | None = None
     improved_at: int | None = None
     measured_at: int | None = None
+    decided_at: int | None = None
     saved_at: int | None = None
     saved_why: str = ""
     skipped_because: str | None = None

@@ -20,6 +20,9 @@ from absa.noise_scale.average import NoiseWindow
 from absa.noise_scale.groups import layer_groups
 from absa.optim.build import build_optimizer
 from absa.order import SampleOrder
+from absa.policy.build import Circumstances, build_decider
+from absa.policy.following import Following
+from absa.policy.limits import Limits
 from absa.progress import Progress
 from absa.rules import Rules
 from absa.run_state import RunState
@@ -210,7 +213,28 @@ def _rules(job: Job, num_train: int) -> Rules:
         probe_updates=job.noise_scale.probe_every_updates,
         curvature_samples=_samples(job.curvature.every_epochs, num_train),
         curvature_share=job.curvature.max_share,
+        decider=build_decider(job.policy, _circumstances(job, num_train)),
+        limits=_limits(job, num_train),
     )
+
+
+def _circumstances(job: Job, num_train: int) -> Circumstances:
+    """Return what the other sections say to the policy."""
+    total = total_samples(job.stop, num_train)
+    return Circumstances(
+        initial_batch=job.batch.initial,
+        following=Following(job.schedule.scaling, job.schedule.reference_batch),
+        momentum=job.optimizer.momentum if job.optimizer.name == "sgd" else None,
+        epochs=None if total is None else total / num_train,
+    )
+
+
+def _limits(job: Job, num_train: int) -> Limits:
+    """Return what the policy must not exceed."""
+    assert job.batch.max is not None
+    assert job.batch.bn_group is not None
+    largest = min(job.batch.max, num_train)
+    return Limits(largest, min(job.batch.initial, largest), min(job.batch.bn_group, largest))
 
 
 def _samples(epochs: float | None, num_train: int) -> int | None:
@@ -228,6 +252,12 @@ def _check_batch(job: Job, num_train: int) -> None:
             f"{job.place('batch.initial')}: batch.initial is {job.batch.initial}, but the training "
             f"data has {num_train} samples; "
             f"an update takes at most all of them: use 1 to {num_train}"
+        )
+    if job.batch.max is not None and job.batch.max > num_train:
+        raise ConfigError(
+            f"{job.place('batch.max')}: batch.max is {job.batch.max}, but the training data has "
+            f"{num_train} samples; an update takes at most all of them: use {job.batch.initial} to "
+            f"{num_train}"
         )
 
 

@@ -22,6 +22,7 @@ from absa.data.config import DataConfig
 from absa.models.config import ModelConfig
 from absa.noise_scale.config import NoiseScaleConfig
 from absa.optim.config import OptimizerConfig
+from absa.policy.config import PolicyConfig
 from absa.run_folder import RUN_NAME
 from absa.schedules.config import ScheduleConfig
 from absa.stop import StopConfig
@@ -130,6 +131,7 @@ class Job(Section):
     """Non-finite updates in a row that end the run."""
     evaluate: EvaluateConfig = EvaluateConfig()
     observe: ObserveConfig = ObserveConfig()
+    policy: PolicyConfig = PolicyConfig()
     curvature: CurvatureConfig = CurvatureConfig()
     noise_scale: NoiseScaleConfig = NoiseScaleConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()

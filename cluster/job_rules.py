@@ -25,7 +25,7 @@ class Problem:
 def broken_rules(job: Job) -> list[Problem]:
     """Return every rule between fields that the job breaks; an empty list for a good one."""
     full = fill_defaults(job)
-    rules = (_batch, _bn_group, _workers, _plan, _length, _task)
+    rules = (_batch, _bn_group, _policy, _workers, _plan, _length, _task)
     return [problem for rule in rules for problem in rule(full)]
 
 
@@ -132,6 +132,47 @@ def _nearest_divisors(number: int, wanted: int) -> str:
     every = divisors(number)
     near = [max(d for d in every if d <= wanted), *[d for d in every if d > wanted][:1]]
     return " or ".join(map(str, near))
+
+
+def _policy(job: Job) -> Iterator[Problem]:
+    """What a policy decides on must be there, and must not contradict what surrounds it."""
+    policy, noise = job.policy, ("noise_scale.every_updates", "policy.kind")
+    assert job.batch.max is not None
+    if job.batch.max == job.batch.initial:
+        return  # there is nothing to decide
+    blind = "{0} leaves {1} without what it decides on: measure it, or choose another policy"
+    if policy.kind in ("noise_scale", "hybrid") and job.noise_scale.every_updates is None:
+        yield Problem(noise, blind)
+    if policy.kind in ("abs", "absa") and job.curvature.every_epochs is None:
+        yield Problem(("curvature.every_epochs", "policy.kind"), blind)
+    if policy.kind == "schedule" and job.schedule.decay.kind == "none":
+        yield Problem(
+            ("policy.kind", "schedule.decay.kind"),
+            "{0} grows the batch where the learning rate would fall, but it never does: {1}",
+        )
+    if job.schedule.scaling == "gain" and job.noise_scale.every_updates is None:
+        yield Problem(
+            ("schedule.scaling", "noise_scale.every_updates"),
+            "{0} follows the noise scale, but that is not measured: {1}",
+        )
+    yield from _policy_details(job)
+
+
+def _policy_details(job: Job) -> Iterator[Problem]:
+    policy, batch = job.policy, job.batch
+    if policy.lr_margin is not None and job.optimizer.name != "sgd":
+        yield Problem(
+            ("policy.lr_margin", "optimizer.name"),
+            "{0} is a share of the limit of heavy-ball descent, which says nothing of {1}",
+        )
+    if policy.warmup is None:
+        return
+    assert batch.max is not None
+    if not batch.initial < policy.warmup.to_batch <= batch.max:
+        yield Problem(
+            ("policy.warmup.to_batch", "batch.max"),
+            f"{{0}} must be above batch.initial = {batch.initial} and at most {{1}}",
+        )
 
 
 def _workers(job: Job) -> Iterator[Problem]:

@@ -12,7 +12,7 @@ from absa.curvature.operator import CurvatureOperator
 from absa.curvature.problem import Problem
 from absa.curvature.tracker import TrackerState
 from absa.order import hash_words
-from absa.signals import Curvature
+from absa.signals import Curvature, FallTest
 from absa.task import Batch
 from absa.update.replica import Replica, to_device, weights_of
 
@@ -29,7 +29,9 @@ MakeOperator = Callable[[Problem], CurvatureOperator]
 class Tracker(Protocol):
     """Measures curvature time and again; what it has learnt is in a state of its own."""
 
-    def measure(self, problem: Problem, state: Any) -> tuple[Any, Curvature]:
+    def measure(
+        self, problem: Problem, state: Any, question: FallTest | None = None
+    ) -> tuple[Any, Curvature]:
         """Return the next state and what was found; ``state`` is None at first."""
         ...
 

@@ -1,42 +1,61 @@
-"""Takes the command that waits at rank 0 and puts it in force on every rank."""
+"""Takes what waits at rank 0, a command or a decision, and puts it in force on every rank."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from absa.boundary import Command
+from absa.loop.deciding import change, put_in_force
 from absa.loop.observing import observe
 from absa.loop.training import Training
-from absa.optim.build import rescale_momentum
+from absa.policy.decided import Decided
 from absa.update.scalars import Flags
 
 
+@dataclass(frozen=True)
+class _News:
+    """What rank 0 tells all ranks."""
+
+    command: Command | None
+    decided: Decided | None
+
+
 def receive(training: Training) -> None:
-    """Take rank 0's command on every rank, and put its settings in force.
+    """Take rank 0's news on every rank, and put it in force; a command comes first.
 
     There may be none: the rank 0 that announced it was lost, and the next one does not have it yet.
     """
-    command = _broadcast(training)
+    news = _broadcast(training)
     doing = training.standing.doing.without(Flags(command=True))
-    training.step_done(doing=doing, command=command)
-    if command is None:
-        return
+    training.step_done(doing=doing, command=news.command)
+    if news.command is not None:
+        _obey(training, news.command)
+    if news.decided is not None:
+        _follow(training, news.decided)
+
+
+def _obey(training: Training, command: Command) -> None:
     old, new = training.settings, command.settings(training.settings)
-    if new == old:
+    if new != old:
+        observe(training)  # an observation speaks of one setting
+        change(training, new)
+        was, now = asdict(old), asdict(new)
+        changed = {name: [was[name], now[name]] for name in now if now[name] != was[name]}
+        training.record("settings", changed=changed, reason=command.reason)
+
+
+def _follow(training: Training, decided: Decided) -> None:
+    old = training.settings
+    # What was decided about another batch, or is held by now, is decided anew.
+    if old.hold or old.global_batch != decided.decision.before.batch:
         return
-    observe(training)  # an observation speaks of one setting
-    samples = training.progress.samples
-    jump = training.rules.learning_rate.jump(samples, old, new)
-    rescale_momentum(training.replica.optimizer, jump)
-    training.settings = new
-    was, now = asdict(old), asdict(new)
-    changed = {name: [was[name], now[name]] for name in now if now[name] != was[name]}
-    training.record("settings", changed=changed, reason=command.reason)
+    observe(training)
+    put_in_force(training, decided)
 
 
-def _broadcast(training: Training) -> Command | None:
+def _broadcast(training: Training) -> _News:
     collective, boundary = training.outside.collective, training.outside.boundary
     # If this failed before, the boundary has handed its command out already.
     if collective.rank == 0 and training.taken is None and boundary.waiting():
         training.taken = boundary.take()
-    command: Command | None = collective.broadcast_value(training.taken, source=0)
-    training.taken = None
-    return command
+    news: _News = collective.broadcast_value(_News(training.taken, training.decided), source=0)
+    training.taken = training.decided = None
+    return news

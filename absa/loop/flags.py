@@ -11,7 +11,7 @@ def wanted(training: Training) -> Flags:
     if outside.collective.rank == 0:
         time_s = rules.stop.time_s
         flags |= Flags(
-            command=outside.boundary.waiting(),
+            command=training.decided is not None or outside.boundary.waiting(),
             checkpoint=training.save_again or _is_due(training),
             time_up=time_s is not None and training.training_s >= time_s,
         )

@@ -49,6 +49,7 @@ def join(training: Training, outside: Outside, state: RunState, values: Mapping[
     training.outside, training.started_s = outside, training.clock()
     training.settings, training.progress = state.settings, state.progress
     training.signals = state.signals
+    training.policy, training.decided = state.policy, state.decided
     training.standing = theirs = _for_another_group(from_values(values["standing"]))
     # What is on its way already must not be asked for again.
     training.raised = theirs.asked

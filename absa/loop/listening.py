@@ -65,6 +65,7 @@ def heard(training: Training) -> Record:
         return {}
     scales = noise.window.scales(average, noise.confidence)
     whole, seen = scales.whole, scales.preconditioned
+    training.last_noise = whole
     return {
         "noise_scale": whole.value,
         "noise_lower": whole.lower if math.isfinite(whole.lower) else None,

@@ -14,6 +14,7 @@ from absa.events import Record
 from absa.instruments import Instruments
 from absa.loop import handing
 from absa.loop.commands import receive
+from absa.loop.deciding import decide
 from absa.loop.ending import Outcome, diverged, end_reason, finish
 from absa.loop.evaluating import evaluate_once
 from absa.loop.flags import wanted
@@ -125,7 +126,7 @@ class Loop:
             evaluate_once(training)
         save_once(training, "command" if reason == "resized" else "end")
         finish(training, reason)
-        state = RunState(training.progress, training.settings, training.signals)
+        state = training.run_state(training.progress)
         return Outcome(reason, training.standing.metrics, state)
 
     def close(self) -> None:
@@ -199,8 +200,11 @@ def _boundary(training: Training) -> Flags:
     measure_if_due(training, before)
     if crossed(before, progress.samples, rules.evaluate_samples):
         evaluate_once(training)
-    elif (progress.updates + progress.skipped) % rules.observe_updates == 0:
+    observes = (progress.updates + progress.skipped) % rules.observe_updates == 0
+    if observes:
         observe(training)
+    if observes or training.standing.measured_at == progress.samples:
+        decide(training)
     reason = end_reason(training, asked)
     if reason == "updates":
         drain(training)  # a result that is still on its way may take an update back

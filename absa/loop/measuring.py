@@ -36,13 +36,20 @@ def _measure(training: Training, probe: CurvatureProbe) -> None:
     collective, replica = training.outside.collective, training.replica
     began_s = training.clock()
     known = recall(probe, replica, training.signals.num_measurements)
-    state, found = probe.tracker.measure(problem_of(probe, replica, collective), known)
+    decider, problem = training.rules.decider, problem_of(probe, replica, collective)
+    question = None if decider is None else decider.question(training.policy)
+    state, found = probe.tracker.measure(problem, known, question)
     # Clocks differ: the ranks go by that of rank 0.
     not_before = collective.broadcast_value(_not_before(training, began_s), source=0)
     remember(replica, state)
     num_measurements = 0 if state is None else state.num_measurements
     training.signals = replace(
-        training.signals, num_measurements=num_measurements, not_before=not_before
+        training.signals,
+        num_measurements=num_measurements,
+        not_before=not_before,
+        # What a clock says is no part of a state that two runs have in common.
+        curvature=replace(found, seconds=0.0),
+        curvature_at=training.progress.samples,
     )
     training.step_done(measured_at=training.progress.samples)
     training.record("curvature", value=found.value, **asdict(found))

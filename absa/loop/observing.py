@@ -26,9 +26,11 @@ def observe(training: Training, workers: int | None = None) -> None:
         micro_batch=settings.micro_batch,
         world_size=world_size,
     )
+    summary = window.summary()
+    training.last_loss = summary["loss"]
     training.record(
         "observation",
-        **window.summary(),
+        **summary,
         **heard(training),
         learning_rate=training.applied_lr,
         global_batch=settings.global_batch,

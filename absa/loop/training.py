@@ -13,9 +13,11 @@ from absa.loop.logbook import Logbook
 from absa.noise_scale.average import NoiseAverage
 from absa.observe import Window
 from absa.outside import Outside
+from absa.progress import Progress
 from absa.rules import Rules, rate
 from absa.run_state import RunState, gather
 from absa.signal_state import SignalState
+from absa.signals import NoiseScale
 from absa.standing import Standing
 from absa.state import StateTree
 from absa.update.precondition import trust_options
@@ -48,7 +50,7 @@ class Training:
         self.replica, self.instruments = replica, instruments
         self.rules, self.outside, self.clock = rules, outside, clock
         self.settings, self.progress = state.settings, state.progress
-        self.signals = _fitting(state.signals, instruments)
+        self.signals, self.policy = _fitting(state.signals, instruments), state.policy
         self.updater = Updater(replica)
         self.trust = trust_options(replica.optimizer, replica.parameters)
         # What the ranks must agree on; the rest below is this rank's own.
@@ -63,6 +65,11 @@ class Training:
         self.on_its_way = False
         # A command of which is not known yet that all ranks have it.
         self.taken: Command | None = None
+        # A decision that is not in force yet.
+        self.decided = state.decided
+        # What the last observation said.
+        self.last_loss: float | None = None
+        self.last_noise: NoiseScale | None = None
         # Whether the last checkpoint may be missing because its saver was lost.
         self.save_again = False
         # Whether this rank has recorded the end.
@@ -109,10 +116,14 @@ class Training:
         """Seconds of training since the run began, those before this process included."""
         return self.progress.training_s + self.clock() - self.started_s
 
+    def run_state(self, progress: Progress) -> RunState:
+        """Return what evolves beside the tensors of the replica."""
+        return RunState(progress, self.settings, self.signals, self.policy, self.decided)
+
     def tree(self) -> StateTree:
         """Return everything that evolves; its tensors are the live ones."""
         progress = replace(self.progress, training_s=self.training_s)
-        return gather(self.replica, RunState(progress, self.settings, self.signals))
+        return gather(self.replica, self.run_state(progress))
 
 
 def _fitting(signals: SignalState, instruments: Instruments) -> SignalState:

@@ -28,14 +28,28 @@ class Proposal:
 
 
 @dataclass(frozen=True)
+class Levers:
+    """What a decision can move.
+
+    Args:
+        batch: Global batch, in samples.
+        lr_scale: What the learning rate of the schedule is multiplied with.
+        adversarial_ratio: Share of each batch that is perturbed, in [0, 1].
+    """
+
+    batch: int
+    lr_scale: float
+    adversarial_ratio: float
+
+
+@dataclass(frozen=True)
 class Decision:
     """What is done.
 
     Args:
         update: Updates applied when it was made: with the lineage it names a decision.
-        batch: Global batch from now on, in samples.
-        lr_scale: What the learning rate of the schedule is multiplied with from now on.
-        adversarial_ratio: Share of each batch that is perturbed from now on.
+        before: Where the levers stood.
+        after: Where they stand from now on.
         rule: As in `Proposal`; "rate" where the learning rate alone changes.
         reason: In plain words.
         numbers: What was compared, by name.
@@ -43,10 +57,14 @@ class Decision:
     """
 
     update: int
-    batch: int
-    lr_scale: float
-    adversarial_ratio: float
+    before: Levers
+    after: Levers
     rule: str
     reason: str
     numbers: Mapping[str, float] = field(default_factory=dict)
     limited_by: tuple[str, ...] = ()
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything changes."""
+        return self.before != self.after

@@ -18,3 +18,7 @@ class Limits:
     min_batch: int = 1
     unit: int = 1
     hold: bool = False
+
+
+NO_LIMITS = Limits(max_batch=2**31)
+"""More samples than any data set has."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from absa.policy.decision import Levers
 from absa.signals import Curvature, NoiseScale
 
 
@@ -18,7 +19,8 @@ class Observation:
         lr_scale: Learning rate now / that of the schedule for the reference batch: what the batch
             contributes.
         adversarial_ratio: Share of each batch that is perturbed, in [0, 1].
-        base_lr: Learning rate that the schedule gives the reference batch at this point.
+        base_lr: Learning rate of the reference batch at this point, without a warm-up.
+        decay: What the schedule's decay has left of it, in [0, 1].
         loss: Mean training loss since the last observation; None if nothing was applied.
         noise: The gradient noise scale; None while it has not been measured.
         curvature: The last measurement of the largest Hessian eigenvalue; None before the first.
@@ -33,10 +35,16 @@ class Observation:
     lr_scale: float
     adversarial_ratio: float = 0.0
     base_lr: float = 0.0
+    decay: float = 1.0
     loss: float | None = None
     noise: NoiseScale | None = None
     curvature: Curvature | None = None
     curvature_at: int | None = None
+
+    @property
+    def levers(self) -> Levers:
+        """Where the levers stand."""
+        return Levers(self.global_batch, self.lr_scale, self.adversarial_ratio)
 
     @property
     def epoch(self) -> float:

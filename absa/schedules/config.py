@@ -72,8 +72,8 @@ class DecayConfig(ChoiceSection):
 class ScheduleConfig(Section):
     """Learning rate = optimizer.lr, scaled with the batch, warmed up and decayed."""
 
-    scaling: Literal["linear", "sqrt", "none"] = "linear"
-    """How it grows with global batch / reference_batch."""
+    scaling: Literal["linear", "sqrt", "none", "gain"] = "linear"
+    """How it grows with global batch / reference_batch; gain: AdaScale's, by the noise scale."""
     reference_batch: int = Field(64, gt=0)
     """The batch that ``optimizer.lr`` is meant for [samples]."""
     warmup: WarmupConfig = WarmupConfig()

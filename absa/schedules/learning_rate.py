@@ -70,6 +70,18 @@ class LearningRate:
         before = self.under(old, samples)
         return self.under(new, samples) / before if before > 0 else 1.0
 
+    def base(self, samples: int) -> tuple[float, float]:
+        """Return the learning rate of the reference batch without a warm-up, and its decay.
+
+        Args:
+            samples: Samples consumed so far, >= 0.
+
+        Returns:
+            The learning rate, and what share of its peak that is, in [0, 1].
+        """
+        lr = self.decay.lr(self.reference_lr, samples, self.warmup.length(1.0))
+        return lr, lr / self.reference_lr if self.reference_lr > 0 else 1.0
+
     def factor(self, global_batch: int) -> float:
         """Return what the batch alone contributes."""
         return scaling_factor(self.scaling, global_batch, self.reference_batch)

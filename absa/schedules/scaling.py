@@ -3,7 +3,7 @@
 import math
 from typing import Literal
 
-ScalingRule = Literal["linear", "sqrt", "none"]
+ScalingRule = Literal["linear", "sqrt", "none", "gain"]
 
 
 def scaling_factor(rule: ScalingRule, global_batch: int, reference_batch: int) -> float:
@@ -14,7 +14,8 @@ def scaling_factor(rule: ScalingRule, global_batch: int, reference_batch: int) -
 
     Args:
         rule: "linear" (k), "sqrt" (square root of k) or "none" (1), with
-            k = global_batch / reference_batch.
+            k = global_batch / reference_batch; "gain" depends on the noise scale
+            (`absa.policy.following`), and is the square root until that is known.
         global_batch: Samples in one update, > 0.
         reference_batch: Samples the learning rate was chosen for, > 0.
 
@@ -27,4 +28,4 @@ def scaling_factor(rule: ScalingRule, global_batch: int, reference_batch: int) -
     k = global_batch / reference_batch
     if rule == "linear":
         return k
-    return math.sqrt(k) if rule == "sqrt" else 1.0
+    return 1.0 if rule == "none" else math.sqrt(k)

@@ -27,7 +27,7 @@ class Slow:
     def __init__(self, seconds):
         self.seconds = seconds
 
-    def measure(self, problem, state):
+    def measure(self, problem, state, question=None):
         self.clock.now += self.seconds
         nothing = Curvature((), (), math.nan, math.inf, 0.05, "not_finite", 1, 6, self.seconds)
         return state, nothing

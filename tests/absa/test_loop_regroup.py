@@ -10,6 +10,10 @@ from measuring import curvature, noise
 from outside import Run, constant_lr, rules
 
 from absa.boundary import Command
+from absa.policy.clock import Clock
+from absa.policy.decide import Decider
+from absa.policy.following import Following
+from absa.policy.limits import Limits
 from absa.stop import StopConfig
 from absa.update import update
 from absa.update.reducer import GradientReducer
@@ -23,7 +27,9 @@ PLAN = rules(
     probe_updates=3,
     curvature_samples=10,
     keep_best=True,
-    stop=StopConfig(updates=6),
+    stop=StopConfig(updates=7),
+    decider=Decider("clock", Clock(4, 0.7), Following("linear", 4)),
+    limits=Limits(max_batch=10, min_batch=4, unit=2),
 )
 COMMANDS = {
     2: Command("a larger batch", global_batch=6),
@@ -126,7 +132,8 @@ def test_the_plan_has_all_that_can_happen():
     (rank, _) = train_undisturbed("host")
     events = [record["event"] for record in rank.run.boundary.records]
     assert {
-        *("observation", "evaluation", "update_skipped", "settings", "curvature", "run_ended")
+        *("observation", "evaluation", "update_skipped", "settings", "curvature", "run_ended"),
+        "decision",
     } <= set(events)
     assert {why for _, why in rank.run.saver.why()} >= {"due", "command", "best"}
 

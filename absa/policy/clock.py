@@ -1,0 +1,44 @@
+"""Growth by the clock: the policy that the others have to beat."""
+
+from dataclasses import dataclass
+
+from absa.policy.decision import Proposal
+from absa.policy.limits import Limits
+from absa.policy.observation import Observation
+from absa.policy.policy import State
+from absa.policy.rungs import within
+from absa.signals import FallTest
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Multiplies the batch every so many epochs, whatever the signals say.
+
+    Args:
+        initial: The batch at first, in samples.
+        every_epochs: Epochs between two growths, > 0.
+        factor: Of growth, > 1.
+    """
+
+    initial: int
+    every_epochs: float
+    factor: float = 2.0
+
+    def step(
+        self, state: State, observation: Observation, limits: Limits
+    ) -> tuple[State, Proposal]:
+        """Propose the batch that belongs to this epoch; one that is larger already is kept."""
+        growths = int(observation.epoch / self.every_epochs)
+        # Far along, the power would leave the range of floats before the limit cuts it.
+        due, limit = float(self.initial), float(max(limits.max_batch, observation.global_batch))
+        for _ in range(growths):
+            due = min(due * self.factor, limit)
+        numbers = {"epoch": observation.epoch, "growths": float(growths)}
+        if within(due, limits) <= observation.global_batch:
+            return state, Proposal(observation.global_batch, "keep", "not yet due", numbers)
+        reason = f"growth {growths} was due at epoch {growths * self.every_epochs:g}"
+        return state, Proposal(round(due), "clock", reason, numbers)
+
+    def question(self, state: State) -> FallTest | None:
+        """Ask nothing."""
+        return None
