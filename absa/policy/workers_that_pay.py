@@ -12,7 +12,7 @@ is the last one up to which every stretch of further workers adds on average at 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -34,6 +34,8 @@ class WorkerLimits:
         switch_gain: Below this the numbers are as good as equal and the present one is kept, at
             least 1: a change must bring (switch_gain - 1) of the present goodput, after the floor
             for each worker more is taken off, or is added for each worker less. Pollux's 1.05.
+        reach: At most so many times the most workers that were measured, at least 1. Pollux's 2:
+            a step may be taken on a guess, and is measured before the next.
 
     Raises:
         ConfigError: They contradict each other.
@@ -43,6 +45,7 @@ class WorkerLimits:
     max: int
     floor: float = 0.5
     switch_gain: float = 1.05
+    reach: float = 2.0
 
     def __post_init__(self) -> None:
         if not 1 <= self.min <= self.max:
@@ -55,8 +58,14 @@ class WorkerLimits:
                 f"an efficiency floor of {self.floor}: it must be above 0 and at most 1, the share "
                 "of one worker's goodput that each further worker must add"
             )
-        if not self.switch_gain >= 1:
-            raise ConfigError(f"a switch gain of {self.switch_gain}: it must be at least 1")
+        for name, factor in (("switch gain", self.switch_gain), ("reach", self.reach)):
+            if not factor >= 1:
+                raise ConfigError(f"a {name} of {factor}: it must be at least 1")
+
+    def within_reach(self, most_seen: int) -> "WorkerLimits":
+        """Return them with the most that may be tried, after so many workers were measured."""
+        most = max(self.min, min(self.max, math.floor(min(most_seen * self.reach, self.max))))
+        return replace(self, max=most)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +75,7 @@ class Staffing:
     Args:
         workers: How many from now on.
         pays: How many pay, whatever there are now.
+        most: The most that could be chosen: allowed, and within reach of what was measured.
         likely: Between which numbers what pays lies, with the model's confidence.
         rows: What the numbers of workers that were compared achieve, ascending.
         shares: What each worker that a row has more than the one before adds on average, as a share
@@ -75,6 +85,7 @@ class Staffing:
 
     workers: int
     pays: int
+    most: int
     likely: tuple[int, int]
     rows: tuple[Goodput, ...]
     shares: tuple[float, ...]
@@ -105,31 +116,21 @@ def workers_that_pay(
     Raises:
         ConfigError: A batch cannot be cut.
     """
-    numbers = candidates(work, limits)
-    alone, *rows = goodputs(model, noise, work, [1, *numbers])
-    # What pays is decided by the middle of the draws; how sure that is, by each of them.
-    single = float(np.median(alone.draws))
-    net = [float(np.median(row.draws)) - limits.floor * single * row.workers for row in rows]
-    pays = rows[int(np.argmax(net))]
-    workers, kept = pays.workers, ""
-    if current is not None and limits.min <= current <= limits.max and current != pays.workers:
-        now = goodputs(model, noise, work, [current])[0]
-        found = float(np.median(now.draws))
-        better = max(net) - (found - limits.floor * single * current)
-        if better < (limits.switch_gain - 1) * found:
+    reachable = limits.within_reach(model.seen.workers[1])
+    alone, *rows = goodputs(model, noise, work, [1, *candidates(work, reachable)])
+    single = _middle(alone)
+    best = max(rows, key=lambda row: _worth(row, single, limits.floor))
+    workers, reason = best.workers, _reason(best, single, limits, reachable)
+    if current is not None and limits.min <= current <= limits.max and current != workers:
+        (now,) = goodputs(model, noise, work, [current])
+        brings = _worth(best, single, limits.floor) - _worth(now, single, limits.floor)
+        if brings < (limits.switch_gain - 1) * _middle(now):
             workers = current
-            kept = (
-                f"; {current} stay, because the change is worth {better / found:.1%} of their "
-                f"goodput, below {limits.switch_gain - 1:.1%}"
-            )
-    return Staffing(
-        workers,
-        pays.workers,
-        _likely(model, alone, rows, pays.workers, limits.floor),
-        tuple(rows),
-        _shares(rows, single),
-        _reason(pays, single, limits) + kept,
-    )
+            reason += f"; {current} stay: the change is worth {brings / _middle(now):.1%}, below "
+            reason += f"{limits.switch_gain - 1:.1%}"
+    likely = _likely(alone, rows, best.workers, limits.floor, model.confidence)
+    shares = _shares(rows, single)
+    return Staffing(workers, best.workers, reachable.max, likely, tuple(rows), shares, reason)
 
 
 def candidates(work: Work, limits: WorkerLimits) -> list[int]:
@@ -146,30 +147,40 @@ def candidates(work: Work, limits: WorkerLimits) -> list[int]:
     return sorted(num for num in numbers if limits.min <= num <= limits.max)
 
 
+def _middle(row: Goodput) -> float:
+    """Return the goodput that half of the draws exceed: what decides."""
+    return float(np.median(row.draws))
+
+
+def _worth(row: Goodput, single: float, floor: float) -> float:
+    return _middle(row) - floor * single * row.workers
+
+
 def _likely(
-    model: ThroughputModel, alone: Goodput, rows: Sequence[Goodput], pays: int, floor: float
+    alone: Goodput, rows: Sequence[Goodput], pays: int, floor: float, confidence: float
 ) -> tuple[int, int]:
     """Return the interval of what pays: each draw of the model makes its own choice."""
     numbers = np.array([row.workers for row in rows])
     draws = np.stack([row.draws for row in rows], axis=1)
     chosen = numbers[np.argmax(draws - floor * alone.draws[:, None] * numbers, axis=1)]
-    tail = (1 - model.confidence) / 2
+    tail = (1 - confidence) / 2
     low, high = np.quantile(chosen, (tail, 1 - tail), method="nearest")
     return min(int(low), pays), max(int(high), pays)
 
 
 def _shares(rows: Sequence[Goodput], single: float) -> tuple[float, ...]:
     workers = np.array([0, *(row.workers for row in rows)])
-    achieved = np.array([0.0, *(float(np.median(row.draws)) for row in rows)])
+    achieved = np.array([0.0, *map(_middle, rows)])
     return tuple(float(share) for share in np.diff(achieved) / np.diff(workers) / single)
 
 
-def _reason(pays: Goodput, single: float, limits: WorkerLimits) -> str:
-    times = float(np.median(pays.draws)) / single
-    words = f"{pays.workers} workers do {times:.2f} times the work of one at a batch of "
-    words += f"{pays.plan.global_batch}; more would add less than {limits.floor:.2f} of it each"
-    if pays.workers == limits.max:
-        words = words.partition(";")[0] + f"; more than {limits.max} are not allowed"
-    elif pays.workers == limits.min:
-        words += f", fewer than {limits.min} are not allowed"
-    return words
+def _reason(best: Goodput, single: float, limits: WorkerLimits, reachable: WorkerLimits) -> str:
+    num, batch = best.workers, best.plan.global_batch
+    times = f"{num} workers do {_middle(best) / single:.2f} times the work of one"
+    does = f"{'one worker' if num == 1 else times} at a batch of {batch}; "
+    if num == limits.max:
+        return does + f"{limits.max} are the most allowed"
+    if num == reachable.max:
+        return does + f"more than {limits.reach:g} times the workers measured are not tried at once"
+    fewest = f"; {limits.min} are the fewest allowed" if num == limits.min > 1 else ""
+    return does + f"each further one would add less than {limits.floor:.2f} of one's work{fewest}"

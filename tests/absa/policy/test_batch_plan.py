@@ -1,10 +1,12 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from absa.errors import ConfigError
 from absa.policy.batch_plan import Portion, batch_plan
 from absa.update.cut import cut_update
+
+few = settings(max_examples=40)
 
 
 @st.composite
@@ -24,6 +26,7 @@ def cut_of(asked, micro_batch):
     return cut_update(batch, bn_group=bn_group, micro_batch=micro_batch, world_size=workers)
 
 
+@few
 @given(_asked())
 def test_the_integers_multiply_out_exactly(asked):
     plan = plan_of(asked)
@@ -34,6 +37,7 @@ def test_the_integers_multiply_out_exactly(asked):
     )
 
 
+@few
 @given(_asked())
 def test_a_plan_is_how_the_update_will_be_cut(asked):
     plan = plan_of(asked)
@@ -45,6 +49,7 @@ def test_a_plan_is_how_the_update_will_be_cut(asked):
     assert passes == sum(map(len, shares))
 
 
+@few
 @given(_asked())
 def test_the_micro_batch_fits_and_no_larger_one_would_save_a_pass(asked):
     plan = plan_of(asked)
@@ -52,6 +57,7 @@ def test_the_micro_batch_fits_and_no_larger_one_would_save_a_pass(asked):
     assert cut_of(asked, plan.micro_batch) == cut_of(asked, asked[3])
 
 
+@few
 @given(_asked())
 def test_a_smaller_micro_batch_would_take_more_passes_or_none_is_possible(asked):
     plan = plan_of(asked)
@@ -60,6 +66,7 @@ def test_a_smaller_micro_batch_would_take_more_passes_or_none_is_possible(asked)
         assert sum(map(len, smaller)) > sum(map(len, cut_of(asked, plan.micro_batch)))
 
 
+@few
 @given(_asked())
 def test_the_load_is_that_of_the_busiest_worker(asked):
     plan = plan_of(asked)

@@ -95,6 +95,7 @@ def test_an_unseen_kind_of_load_has_an_interval_that_holds_the_truth(poor, load)
     assert width(poor, load) > 1.3 * width(poor, RICH[2])
 
 
+@pytest.mark.cpu_heavy
 def test_several_nodes_are_as_uncertain_as_if_nothing_had_been_seen_until_they_are(rich):
     one_node = fitted([load for load in RICH if load.nodes == 1])
     across = Load(8, 2, 64, 1)
@@ -102,18 +103,21 @@ def test_several_nodes_are_as_uncertain_as_if_nothing_had_been_seen_until_they_a
     assert one_node.update_s(across).value > one_node.update_s(Load(8, 1, 64, 1)).value
 
 
+@pytest.mark.cpu_heavy
 def test_more_measurements_narrow_the_interval():
     noisy = {"noise": 0.5}
     few, many = fitted(RICH[:3], repeats=4, **noisy), fitted(RICH[:3], repeats=400, **noisy)
     assert width(many, RICH[0]) < width(few, RICH[0])
 
 
+@pytest.mark.cpu_heavy
 def test_the_same_measurements_give_the_same_model():
     costs = costs_of(RICH[:4])
     first, second = fit_throughput(costs), fit_throughput(costs)
     assert np.array_equal(first.parameters, second.parameters)
 
 
+@pytest.mark.cpu_heavy
 def test_the_unit_of_time_does_not_matter():
     load = Load(4, 1, 64, 1)
     costs = costs_of(RICH[:4])
@@ -122,6 +126,7 @@ def test_the_unit_of_time_does_not_matter():
     assert ms.value == pytest.approx(1000 * seconds.value, rel=1e-3)
 
 
+@pytest.mark.cpu_heavy
 def test_measurements_that_contradict_the_model_widen_all_intervals():
     smooth = fitted(RICH)
     rough = [
@@ -131,6 +136,7 @@ def test_measurements_that_contradict_the_model_widen_all_intervals():
     assert width(fit_throughput(rough), RICH[0]) > 2 * width(smooth, RICH[0])
 
 
+@pytest.mark.cpu_heavy
 def test_slow_first_updates_change_nothing():
     calm = costs_of(RICH[:3])
     found = fit_throughput([UpdateCost(load, 50.0, 20) for load in RICH[:3]] + calm)
@@ -152,6 +158,7 @@ def test_without_measurements_nothing_is_known(costs, named):
     assert named in found.reason
 
 
+@pytest.mark.cpu_heavy
 @pytest.mark.parametrize("scale", [1e-300, 1e-9, 1e9, 1e300])
 def test_times_of_any_size_give_a_finite_answer(scale):
     costs = [UpdateCost(load, scale * (1 + load.workers), 5) for load in RICH]

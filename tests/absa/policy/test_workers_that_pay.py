@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from absa.errors import ConfigError
@@ -14,6 +14,8 @@ _limits = st.builds(
     lambda low, more, floor: WorkerLimits(low, low + more, floor),
     st.integers(1, 4), st.integers(0, 20), st.floats(0.05, 1),
 )  # fmt: skip
+
+few = settings(max_examples=25)
 
 
 def model(*rows):
@@ -36,6 +38,7 @@ def achieved(costs, workers, asked=None):
     return [row.goodput.value for row in rows]
 
 
+@few
 @given(_costs, _limits, st.sampled_from([8, 32, None]))
 def test_the_pick_is_worth_most_of_all_numbers_that_are_allowed(costs, limits, bn_group):
     asked = work(bn_group=bn_group)
@@ -50,6 +53,7 @@ def test_the_pick_is_worth_most_of_all_numbers_that_are_allowed(costs, limits, b
     assert worth[found.pays - limits.min] == pytest.approx(max(worth), abs=1e-9 * single)
 
 
+@few
 @given(_costs, _limits)
 def test_up_to_the_pick_workers_add_the_floor_and_beyond_it_less(costs, limits):
     found = pick(costs, limits)
@@ -62,6 +66,7 @@ def test_up_to_the_pick_workers_add_the_floor_and_beyond_it_less(costs, limits):
         assert added >= due - 1e-9  # more, by so many workers; or the loss of leaving them out
 
 
+@few
 @given(_costs, _limits, st.floats(0.05, 1))
 def test_a_higher_floor_never_asks_for_more_workers(costs, limits, other):
     low, high = sorted((limits.floor, other))
@@ -122,12 +127,14 @@ def test_a_change_that_brings_little_is_not_made():
     assert f"{near} stay" in kept.reason
 
 
+@few
 @given(_costs, _limits, st.integers(1, 24))
 def test_what_was_chosen_is_kept(costs, limits, current):
     first = pick(costs, limits, current=current).workers
     assert pick(costs, limits, current=first).workers == first
 
 
+@few
 @given(_costs, _limits, st.integers(1, 24), st.floats(0.98, 1.02))
 def test_a_small_change_of_the_speed_does_not_bring_back_what_was_left(costs, limits, now, change):
     chosen = pick(costs, limits, current=now).workers
