@@ -2,39 +2,59 @@
 
 `cut_update` deals the samples out; here the micro-batch is chosen for it, and the cut is stated. A
 rank holds whole groups and its own passes, so ranks may hold different numbers of them: 256 samples
-in groups of 32 over 3 workers are 2 x 1 x 96 + 1 x 1 x 64. Passes of one size throughout would need
+in groups of 32 over 3 workers are 2 x 1 x 96 + 1 x 1 x 64. Passes of one size throughout would be
 3, 3 and 2 of 32 instead: three times as many on the slowest rank, for the same result.
 """
 
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from absa.policy.throughput import Load
 from absa.update.cut import Pass, cut_update
 
 
-@dataclass(frozen=True)
-class Portion:
-    """Equal passes of ranks that hold equally many of them.
+class Passes(NamedTuple):
+    """Equally large passes of a rank.
 
     Args:
-        workers: How many ranks hold such passes.
-        accumulation_steps: How many of them each holds.
-        micro_batch: Samples of a pass.
+        num: How many.
+        micro_batch: Samples of each.
+    """
+
+    num: int
+    micro_batch: int
+
+    def __str__(self) -> str:
+        return f"{self.num} x {self.micro_batch}"
+
+
+@dataclass(frozen=True)
+class Portion:
+    """What each of some ranks takes of an update.
+
+    Args:
+        workers: How many ranks.
+        passes: Of each of them; of two or more sizes where groups do not divide evenly.
     """
 
     workers: int
-    accumulation_steps: int
-    micro_batch: int
+    passes: tuple[Passes, ...]
 
     @property
-    def samples(self) -> int:
-        """Their product."""
-        return self.workers * self.accumulation_steps * self.micro_batch
+    def worker_batch(self) -> int:
+        """Samples of each rank."""
+        return sum(one.num * one.micro_batch for one in self.passes)
+
+    @property
+    def accumulation_steps(self) -> int:
+        """Passes of each rank."""
+        return sum(one.num for one in self.passes)
 
     def __str__(self) -> str:
-        return f"{self.workers} x {self.accumulation_steps} x {self.micro_batch}"
+        each = " + ".join(map(str, self.passes))
+        return f"{self.workers} x {each if len(self.passes) == 1 else f'({each})'}"
 
 
 @dataclass(frozen=True)
@@ -43,22 +63,30 @@ class BatchPlan:
 
     Args:
         global_batch: Samples of an update: the sum of the portions.
-        workers: Ranks; some hold nothing where there are fewer groups than ranks.
+        workers: Ranks.
         micro_batch: Most samples at once through the model, for `absa.settings.Settings`.
-        portions: What the ranks hold, largest shares first. A rank whose share is cut into passes
-            of two sizes appears in two of them.
-        worker_batch: Samples of the largest share.
-        accumulation_steps: Passes of the largest share, which no other share exceeds.
-        idle: Ranks that hold nothing.
+        portions: What the ranks hold, largest shares first; those that hold nothing are left out.
     """
 
     global_batch: int
     workers: int
     micro_batch: int
     portions: tuple[Portion, ...]
-    worker_batch: int
-    accumulation_steps: int
-    idle: int
+
+    @property
+    def worker_batch(self) -> int:
+        """Samples of the largest share."""
+        return max(portion.worker_batch for portion in self.portions)
+
+    @property
+    def accumulation_steps(self) -> int:
+        """Most passes of a rank."""
+        return max(portion.accumulation_steps for portion in self.portions)
+
+    @property
+    def idle(self) -> int:
+        """Ranks that hold nothing: there are fewer groups than ranks."""
+        return self.workers - sum(portion.workers for portion in self.portions)
 
     def load(self, workers_per_node: int | None = None) -> Load:
         """Return what it asks of the worker that has most to do.
@@ -92,21 +120,11 @@ def batch_plan(
         ConfigError: A number is not positive, or the micro-batch is smaller than ``bn_group``.
     """
     shares = cut_update(global_batch, bn_group=bn_group, micro_batch=most_micro, world_size=workers)
-    return BatchPlan(
-        global_batch=global_batch,
-        workers=workers,
-        micro_batch=max(bn_group or 1, *(p.size for share in shares for p in share), 1),
-        portions=_portions(shares),
-        worker_batch=sum(p.size for p in shares[0]),
-        accumulation_steps=max(map(len, shares)),
-        idle=sum(not share for share in shares),
-    )
+    largest = max(p.size for share in shares for p in share)
+    alike = Counter(_passes(share) for share in shares if share)
+    portions = tuple(Portion(workers, passes) for passes, workers in alike.items())
+    return BatchPlan(global_batch, workers, max(bn_group or 1, largest), portions)
 
 
-def _portions(shares: tuple[tuple[Pass, ...], ...]) -> tuple[Portion, ...]:
-    alike = Counter(tuple(Counter(p.size for p in share).items()) for share in shares)
-    return tuple(
-        Portion(num_ranks, num_passes, size)
-        for rank, num_ranks in alike.items()
-        for size, num_passes in rank
-    )
+def _passes(share: tuple[Pass, ...]) -> tuple[Passes, ...]:
+    return tuple(Passes(num, size) for size, num in Counter(p.size for p in share).items())

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from absa.errors import MeasurementError
+from absa.errors import ConfigError, MeasurementError
 from absa.policy.batch_plan import BatchPlan, batch_plan
 from absa.policy.interval import Interval
 from absa.policy.throughput import ThroughputModel
@@ -78,10 +78,12 @@ def efficiency_interval(noise: NoiseScale | None, batch: int, reference: int) ->
 
 
 def _noise_ends(noise: NoiseScale | None) -> tuple[float, float, float]:
-    if noise is None or not math.isfinite(noise.lower):
+    """Return lower end, best guess and upper end; what is not finite says nothing."""
+    if noise is None or not 0 <= noise.lower < math.inf:
         return 0.0, 0.0, math.inf
-    value = noise.lower if noise.value is None else noise.value
-    return noise.lower, value, noise.upper
+    known = noise.value is not None and math.isfinite(noise.value)
+    value = max(noise.value, noise.lower) if known and noise.value is not None else noise.lower
+    return noise.lower, value, noise.upper if noise.upper >= value else math.inf
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,9 @@ class Work:
         most_micro: Most samples that fit in a worker's memory at once.
         bn_group: Most samples that share a batch-norm statistic; None when the model has none.
         workers_per_node: How many workers a machine holds; None: all of them.
+
+    Raises:
+        ConfigError: There is no batch, or a number is not positive.
     """
 
     batches: tuple[int, ...]
@@ -101,6 +106,15 @@ class Work:
     most_micro: int
     bn_group: int | None = None
     workers_per_node: int | None = None
+
+    def __post_init__(self) -> None:
+        smallest = min((*self.batches, self.reference_batch, self.workers_per_node or 1))
+        if not self.batches or smallest < 1:
+            raise ConfigError(
+                f"batches of {list(self.batches)} relative to {self.reference_batch} with "
+                f"{self.workers_per_node} workers on a machine: there must be a batch, and every "
+                "number must be at least 1"
+            )
 
     def plan(self, batch: int, workers: int) -> BatchPlan:
         """Return how a batch is cut over so many workers."""

@@ -36,12 +36,12 @@ def pick(row: Row) -> str:
 
 def span(interval: Interval) -> str:
     """Return the ends of an interval of money."""
-    return f"{amount(interval.lower)} - {amount(interval.upper)}"
+    return f"{amount(interval.lower, 2)} - {amount(interval.upper, 2)}"
 
 
-def amount(value: float) -> str:
+def amount(value: float, digits: int = 3) -> str:
     """Return money or hours as they are told."""
-    return show.significant(value, 3) if math.isfinite(value) else show.MISSING
+    return show.significant(value, digits) if math.isfinite(value) else show.MISSING
 
 
 def time_span(interval: Interval) -> str:
@@ -70,7 +70,7 @@ def _how_sure(plan: Plan) -> str:
     staffing = plan.frontier.staffing
     low, high = staffing.likely
     if high == staffing.rows[-1].workers and staffing.most < plan.most:
-        return f"{low} or more; up to {staffing.most} until more are measured"
+        return f"{low} or more; beyond {staffing.most} once these are measured"
     return "sure" if low == high else f"{low} to {high} are possible"
 
 
@@ -112,10 +112,11 @@ def _seen(plan: Plan) -> str:
     seen, misfit = plan.model.seen, plan.model.misfit
     workers = " to ".join(dict.fromkeys(map(str, seen.workers)))
     runs = f"{len(plan.runs)} runs" if len(plan.runs) > 1 else plan.runs[0].name
+    ways = f"{seen.num_loads} ways" if seen.num_loads > 1 else "one way"
     words = (
         f"Measured: {show.count(seen.num_updates)} updates of {runs} on {workers} "
-        f"{'worker' if seen.workers[1] == 1 else 'workers'}, cut in {seen.num_loads} ways, which "
-        f"the model meets to {show.percent(misfit, 0)}. Intervals hold the truth with "
+        f"{'worker' if seen.workers[1] == 1 else 'workers'}, cut in {ways}. The model of their "
+        f"time is trusted to {show.percent(misfit, 0)} there; intervals hold the truth with "
         f"{show.percent(plan.model.confidence, 0)}"
     )
     if seen.workers[1] == 1:

@@ -22,14 +22,15 @@ from cluster.report.document import figure, make_document, tile
 from cluster.report.tables import cells, html_table
 from cluster.views import number_format as show
 
+_UNITS = (("Days", 86_400.0), ("Hours", 3600.0), ("Minutes", 60.0), ("Seconds", 1.0))
+
 
 def make_page(plan: Plan) -> str:
     """Return the page as one HTML document."""
-    rows, name = plan.frontier.rows, money_name(plan)
-    against = sorted(rows, key=lambda row: money(plan, row).value)
+    rows, name, unit = plan.frontier.rows, money_name(plan), _unit(plan)
     charts = [
-        _chart(f"Hours against {name}", name, against, lambda row: money(plan, row).value),
-        _chart("Hours by workers", "workers", rows, lambda row: float(row.workers)),
+        _chart(f"{unit[0]} against {name}", name, rows, unit, lambda row: money(plan, row).value),
+        _chart(f"{unit[0]} by workers", "workers", rows, unit, lambda row: float(row.workers)),
     ]
     template = files("cluster.planning").joinpath("plan.html.template").read_text("utf-8")
     body = Template(template).substitute(
@@ -51,12 +52,25 @@ def _subtitle(plan: Plan) -> str:
     return " · ".join([model, each])
 
 
+def _unit(plan: Plan) -> tuple[str, float]:
+    """Return the unit that the times are drawn in, and its seconds."""
+    longest = plan.frontier.rows[0].time_s.value
+    return next(unit for unit in _UNITS if longest >= 3 * unit[1] or unit[1] == 1)
+
+
 def _chart(
-    title: str, label: str, rows: Sequence[Row], at: Callable[[Row], float]
+    title: str,
+    label: str,
+    rows: Sequence[Row],
+    unit: tuple[str, float],
+    at: Callable[[Row], float],
 ) -> dict[str, object]:
-    """Return what the script draws: the time of each row with its interval."""
+    """Return what the script draws: the time of each row with its interval.
+
+    The rows ascend in money and in workers alike: of two that are not beaten, the faster is dearer.
+    """
     ends: list[tuple[str, Callable[[Interval], float]]] = [
-        ("hours", lambda one: one.value),
+        (unit[0].lower(), lambda one: one.value),
         ("at least", lambda one: one.lower),
         ("at most", lambda one: one.upper),
     ]
@@ -66,7 +80,7 @@ def _chart(
         for row in rows
     ]
     series = [
-        {"label": name, "dots": True, "values": [_short(end(row.time_s) / 3600) for row in rows]}
+        {"label": name, "dots": True, "values": [_short(end(row.time_s) / unit[1]) for row in rows]}
         for name, end in ends
     ]
     return {
@@ -97,7 +111,7 @@ def _figure(index: int, chart: dict[str, object], plan: Plan) -> str:
 
 
 def _table(plan: Plan) -> str:
-    head = ["workers", "time", "from - to", money_name(plan), "from - to", "last batch", "choose"]
+    head = ["workers", "time", "from - to", money_name(plan), "from - to", "choose", "last batch"]
     rows = (
         cells(
             [
@@ -106,8 +120,8 @@ def _table(plan: Plan) -> str:
                 time_span(row.time_s),
                 amount(money(plan, row).value),
                 span(money(plan, row)),
-                str(row.plan),
                 pick(row),
+                str(row.plan),
             ]
         )
         for row in plan.frontier.rows

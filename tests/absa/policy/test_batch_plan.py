@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from absa.errors import ConfigError
-from absa.policy.batch_plan import Portion, batch_plan
+from absa.policy.batch_plan import Passes, Portion, batch_plan
 from absa.update.cut import cut_update
 
 few = settings(max_examples=40)
@@ -30,11 +30,13 @@ def cut_of(asked, micro_batch):
 @given(_asked())
 def test_the_integers_multiply_out_exactly(asked):
     plan = plan_of(asked)
-    assert sum(portion.samples for portion in plan.portions) == plan.global_batch == asked[0]
-    assert all(
-        min(portion.workers, portion.accumulation_steps, portion.micro_batch) >= 1
+    products = [
+        portion.workers * one.num * one.micro_batch
         for portion in plan.portions
-    )
+        for one in portion.passes
+    ]
+    assert sum(products) == plan.global_batch == asked[0]
+    assert min(products) >= 1
 
 
 @few
@@ -84,7 +86,7 @@ def test_the_load_is_that_of_the_busiest_worker(asked):
         ((256, 4, 32, 256), "4 x 1 x 64 = 256"),
         ((256, 3, 32, 32), "2 x 3 x 32 + 1 x 2 x 32 = 256"),
         ((256, 3, 32, 128), "2 x 1 x 96 + 1 x 1 x 64 = 256"),
-        ((256, 3, 32, 64), "2 x 1 x 64 + 2 x 1 x 32 + 1 x 1 x 64 = 256"),
+        ((256, 3, 32, 64), "2 x (1 x 64 + 1 x 32) + 1 x 1 x 64 = 256"),
         ((256, 3, None, 256), "1 x 1 x 86 + 2 x 1 x 85 = 256"),
         ((10, 4, 8, 8), "2 x 1 x 5 = 10"),
     ],
@@ -95,7 +97,7 @@ def test_plans_are_said_in_integers(asked, said):
 
 def test_a_batch_over_three_workers_is_held_in_whole_groups():
     plan = plan_of((256, 3, 32, 96))
-    assert plan.portions == (Portion(2, 1, 96), Portion(1, 1, 64))
+    assert plan.portions == (Portion(2, (Passes(1, 96),)), Portion(1, (Passes(1, 64),)))
     assert (plan.worker_batch, plan.accumulation_steps, plan.idle) == (96, 1, 0)
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from absa.errors import MeasurementError
+from absa.errors import ConfigError, MeasurementError
 from absa.policy.goodput import Work, efficiency, efficiency_interval, gain, goodputs
 from absa.policy.throughput import Seen, ThroughputModel
 from absa.signals import NoiseScale
@@ -69,6 +69,18 @@ def test_without_a_noise_scale_anything_is_possible():
     found = efficiency_interval(None, 200, 100)
     assert (found.lower, found.value, found.upper) == (0.5, 0.5, 1.0)
     assert efficiency_interval(noise(None, math.inf, math.inf), 200, 100) == found
+
+
+@pytest.mark.parametrize("damaged", [(math.nan, 100.0, math.nan), (math.inf, 100.0, math.inf)])
+def test_a_noise_scale_that_is_not_finite_counts_as_unresolved(damaged):
+    found = efficiency_interval(noise(*damaged), 200, 100)
+    assert (found.lower, found.value, found.upper) == (200 / 300, 200 / 300, 1.0)
+
+
+@pytest.mark.parametrize("numbers", [((), 64, 64), ((0,), 64, 64), ((64,), 0, 64)])
+def test_work_without_a_batch_is_refused(numbers):
+    with pytest.raises(ConfigError, match="there must be a batch"):
+        Work(*numbers)
 
 
 def test_goodput_is_throughput_times_efficiency():

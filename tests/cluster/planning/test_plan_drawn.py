@@ -16,7 +16,6 @@ from cluster.planning.draw import draw_plan
 from cluster.planning.options import Options
 from cluster.planning.text import bar
 
-
 pytestmark = pytest.mark.cpu_heavy  # each of them fits a model
 
 
