@@ -10,7 +10,7 @@ take
 from their sum (gamma = 1, no overlap) towards the larger of both. The passes before the last come
 on top, and once an update what no pass repeats: the optimizer's step. Pollux, which times passes
 apart, counts that as part of each pass. Where only whole updates are timed, and none of several
-passes, it is then 12 % wrong of those on average instead of 5 % (an MLP on a CPU).
+passes, it is then 12 % wrong of those on average instead of 7 % (an MLP on a CPU).
 
 What is not known of the eight numbers is carried as many draws of them, so that whatever is
 computed from the model has an interval: where nothing was measured the draws differ widely.

@@ -27,7 +27,7 @@ from absa.policy.least_squares import solve
 from absa.policy.throughput import Load, Seen, ThroughputModel, Unknown, update_seconds
 from absa.policy.update_costs import Pooled, UpdateCost, pool
 
-_CENTRE = np.array([0, 0, *np.log([0.1, 0.1, 4, 0.1, 0.2, 0.5])])
+_CENTRE = np.array([0, 0, *np.log([0.1, 0.1, 4, 0.1, 0.1, 0.5])])
 _SPREAD = np.array([3, 1.8, 2.3, 1.6, 1, 1.6, 1.6, 1.5])
 """Priors of what `_physical` takes, mean and standard deviation, in its order:
 
@@ -35,13 +35,16 @@ pass            seconds of a pass of the typical size / those measured: anything
 constant share  logit of the part of it that does not grow with the samples: nearly uniform, its
                 middle Pollux's one half.
 sum / pass      0.1, a decade either way. 90 % efficiency, as Goyal et al. 2017 (arXiv:1706.02677)
-                see it up to 256 GPUs, is 0.1; an MLP over gloo on one machine reaches 1.
-growth / sum    0.1, a factor of 5 either way: by (K - 1) / K a ring grows by 0.25 from 2 to 3
+                see it up to 256 GPUs, is 0.1; of an MLP's update on CPUs one small collective alone
+                takes 0.25 to 0.45.
+growth / sum    0.1, a factor of 5 either way: by (K - 1) / K a ring grows by 0.33 from 2 to 3
                 workers and by 0.125 each from 2 to 8, and by 1 where latency is all (Patarasuk and
                 Yuan 2009, J. Parallel Distrib. Comput. 69); Pollux assumes 0 until it is seen.
-nodes / node    4, a factor e either way: links between machines are slower. Pollux: at least 1.1.
+nodes / node    4, a factor e either way: 2.6 for 100 Gbit/s against PCIe 4, 9 for 400 Gbit/s
+                against NVLink 4. Pollux: at least 1.1.
 growth / sum    between nodes: as within.
-step / pass     0.2, a factor of 5 either way: 0.1 to 0.4 for an MLP and a small CNN on a CPU.
+step / pass     0.1, a factor of 5 either way: for passes of 8 to 128 samples 0.07 to 0.4 for an MLP
+                and 0.01 to 0.13 for a CNN on a CPU.
 overlap         log(gamma - 1) for a gamma of 1.5, 1.1 to 3.2: Pollux's penalty draws to 1.
 """
 
@@ -79,8 +82,11 @@ def fit_throughput(
     if not pooled.loads:
         return Unknown(pooled.left_out or "no update was timed")
     problem = _problem(pooled)
-    misfit, degrees, best = _fit(problem, pooled)
-    draws = _draw(problem, np.sqrt(misfit**2 + pooled.variance), degrees, best, seed)
+    try:
+        misfit, degrees, best = _fit(problem, pooled)
+        draws = _draw(problem, np.sqrt(misfit**2 + pooled.variance), degrees, best, seed)
+    except np.linalg.LinAlgError as error:
+        return Unknown(f"the fit failed: {error}")
     parameters = _physical(draws, problem)
     parameters = parameters[np.isfinite(parameters).all(axis=1)]
     if len(parameters) < _NUM_DRAWS // 2:
@@ -155,7 +161,7 @@ def _fit(problem: _Problem, pooled: Pooled) -> tuple[float, float, Float[np.ndar
     """
     num, best, misfit = len(problem.loads), _CENTRE[None], _MISFIT
     degrees = _MISFIT_DEGREES
-    for _ in range(4):  # the third changes the misfit by less than a percent
+    for _ in range(2):  # the second changes the misfit by about a percent
         error = np.sqrt(misfit**2 + pooled.variance)
         found = solve(_residuals(problem, problem.log_s[None], error, _CENTRE[None]), best)
         best = found.x

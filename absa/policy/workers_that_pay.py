@@ -76,7 +76,8 @@ class Staffing:
         workers: How many from now on.
         pays: How many pay, whatever there are now.
         most: The most that could be chosen: allowed, and within reach of what was measured.
-        likely: Between which numbers what pays lies, with the model's confidence.
+        likely: Between which numbers what pays lies, with the model's confidence, among those that
+            could be chosen.
         rows: What the numbers of workers that were compared achieve, ascending.
         shares: What each worker that a row has more than the one before adds on average, as a share
             of what one worker alone achieves; in the first row, what each of its workers achieves.

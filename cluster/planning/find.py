@@ -95,6 +95,7 @@ class _Asked:
 def _planned(asked: _Asked, options: Options) -> Plan:
     found = [(run, read_measured(read_journal(run.storage), job)) for run, job in asked.runs]
     found = [(run, measured) for run, measured in found if measured.costs]
+    found = [(run, measured) for run, measured in found if measured.device == found[0][1].device]
     model = fit_throughput([cost for _, one in reversed(found) for cost in one.costs])
     if isinstance(model, Unknown):
         raise MeasurementError(_unknown(asked, options, model.reason))

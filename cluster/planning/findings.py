@@ -8,6 +8,7 @@ from absa.policy.interval import Interval
 from cluster.planning.find import Plan
 from cluster.planning.frontier import Row
 from cluster.views import number_format as show
+from cluster.views.fields import printable
 
 
 @dataclass(frozen=True)
@@ -112,11 +113,12 @@ def _seen(plan: Plan) -> str:
     seen, misfit = plan.model.seen, plan.model.misfit
     workers = " to ".join(dict.fromkeys(map(str, seen.workers)))
     runs = f"{len(plan.runs)} runs" if len(plan.runs) > 1 else plan.runs[0].name
+    device = f" ({printable(plan.measured.device)})" if plan.measured.device else ""
     ways = f"{seen.num_loads} ways" if seen.num_loads > 1 else "one way"
+    noun = "worker" if seen.workers[1] == 1 else "workers"
     words = (
-        f"Measured: {show.count(seen.num_updates)} updates of {runs} on {workers} "
-        f"{'worker' if seen.workers[1] == 1 else 'workers'}, cut in {ways}. The model of their "
-        f"time is trusted to {show.percent(misfit, 0)} there; intervals hold the truth with "
+        f"Measured: {show.count(seen.num_updates)} updates of {runs} on {workers} {noun}{device}, "
+        f"cut in {ways}. The model of their time is trusted to {show.percent(misfit, 0)} there; intervals hold the truth with "
         f"{show.percent(plan.model.confidence, 0)}"
     )
     if seen.workers[1] == 1:

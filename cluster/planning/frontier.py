@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from absa.policy.batch_plan import BatchPlan
 from absa.policy.goodput import Work
@@ -25,7 +25,7 @@ class Row:
         time_s: Seconds of all updates.
         worker_hours: What is paid for.
         plan: How an update of the last batch is cut.
-        measured: So many workers were measured.
+        measured: It lies within the numbers that were measured.
     """
 
     workers: int
@@ -69,8 +69,7 @@ def make_frontier(
     """
     staffing = workers_that_pay(model, noise, work, limits)
     batches = tuple({stage.global_batch: None for stage in stages})
-    every = Work(batches, work.reference_batch, work.most_micro, work.bn_group)
-    numbers = {*candidates(every, limits), staffing.pays}
+    numbers = {*candidates(replace(work, batches=batches), limits), staffing.pays}
     rows = undominated([_row(model, stages, work, num) for num in sorted(numbers)])
     return Frontier(tuple(_thinned(rows, staffing.pays)), staffing)
 

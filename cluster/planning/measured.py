@@ -41,6 +41,7 @@ class Measured:
         micro_batch: Most samples at once through the model, as it was last; None: not recorded.
         bn_group: As updates were cut with; None: the model has no batch-norm.
         num_train: Samples of an epoch; None: not recorded.
+        device: What it was trained on, in words; empty: not recorded.
         besides_s: Seconds of evaluations and of measurements of curvature.
         finished: Nothing is left to train.
     """
@@ -51,6 +52,7 @@ class Measured:
     micro_batch: int | None
     bn_group: int | None
     num_train: int | None
+    device: str
     besides_s: float
     finished: bool
 
@@ -80,6 +82,7 @@ def read_measured(records: Sequence[Record], job: Job) -> Measured:
         micro_batch=windows[-1].micro_batch if windows else None,
         bn_group=bn_group,
         num_train=next((int(num) for num in reversed(trained) if num), None),
+        device=next((str(r["device"]) for r in reversed(kept) if r.get("device")), ""),
         besides_s=sum(
             number(record, "seconds") or 0.0
             for record in kept

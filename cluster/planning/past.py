@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 
 from absa.errors import InputError
 from absa.run_folder import JOB_FILE, RunFolder
@@ -13,6 +14,9 @@ from cluster.load_job import parse_job
 MOST_LOOKED_AT = 50
 """Newest runs of a storage whose jobs are read: on an object store each takes a request."""
 
+MOST_USED = 8
+"""Newest of those that fit: a journal may be long, and older ones say little more."""
+
 _ID = re.compile(r"-(\d{8}-\d{6}-\d{3}[0-9a-z]{3})$")
 
 
@@ -23,7 +27,8 @@ def past_runs(job: Job, storage: str) -> list[tuple[RunFolder, Job]]:
         job: Resolved.
         storage: Where they are looked for.
     """
-    return [(run, then) for run, then in _runs(storage) if _speed(then) == _speed(job)]
+    fitting = ((run, then) for run, then in _runs(storage) if _speed(then) == _speed(job))
+    return list(islice(fitting, MOST_USED))
 
 
 def job_of(run: RunFolder, overrides: tuple[str, ...] = ()) -> Job:
@@ -59,4 +64,5 @@ def _speed(job: Job) -> object:
         job.precision,
         job.optimizer.name,
         (job.workers.cpus, job.workers.gpus, job.workers.threads),
+        job.cluster,
     )

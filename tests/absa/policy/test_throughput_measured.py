@@ -102,7 +102,7 @@ def test_updates_of_several_passes_are_predicted_from_those_of_one():
         for cost in costs
         if cost.load.accumulation_steps > 1
     ]
-    assert np.mean(wrong) < 0.06
+    assert np.mean(wrong) < 0.08  # 0.12 if every pass had the optimizer's step
 
 
 @pytest.mark.parametrize(("net", "misfit"), [("mlp", 0.06), ("cnn", 0.09)])

@@ -97,6 +97,17 @@ def test_a_job_is_planned_by_the_runs_of_the_same_model(write_run, write_job):
     assert plan.frontier.rows[0].time_s.value == pytest.approx(true_seconds(1), rel=0.05)
 
 
+@pytest.mark.cpu_heavy
+def test_runs_on_another_device_than_the_newest_say_nothing(write_run, write_job):
+    for day, device in ((1, "cuda:0"), (2, "cpu")):
+        records = journal([(64, day)] * 3)
+        records[0]["device"] = device
+        write_run(records, day=day)
+    plan = plan_of(str(write_job()), Options(), "nowhere")
+    assert plan.model.seen.workers == (2, 2)
+    assert len(plan.runs) == 1
+
+
 def test_a_job_that_was_never_trained_gets_what_is_known_and_what_to_do(write_job):
     path = write_job()
     with pytest.raises(MeasurementError) as caught:
