@@ -118,8 +118,8 @@ def _seen(plan: Plan) -> str:
     noun = "worker" if seen.workers[1] == 1 else "workers"
     words = (
         f"Measured: {show.count(seen.num_updates)} updates of {runs} on {workers} {noun}{device}, "
-        f"cut in {ways}. The model of their time is trusted to {show.percent(misfit, 0)} there; intervals hold the truth with "
-        f"{show.percent(plan.model.confidence, 0)}"
+        f"cut in {ways}. The model of their time is trusted to {show.percent(misfit, 0)} there; "
+        f"intervals hold the truth with {show.percent(plan.model.confidence, 0)}"
     )
     if seen.workers[1] == 1:
         words += "; what a second worker costs in communication was never seen"

@@ -2,13 +2,15 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from absa.errors import ConfigError, MeasurementError
 from absa.policy.goodput import Work, efficiency, efficiency_interval, gain, goodputs
 from absa.policy.throughput import Seen, ThroughputModel
 from absa.signals import NoiseScale
+
+few = settings(max_examples=40)
 
 _scales = st.floats(0, 1e9)
 _batches = st.integers(1, 100_000)
@@ -25,6 +27,7 @@ def model(*rows):
     return ThroughputModel(parameters, 1e-9, 1e7, seen, 0.9)
 
 
+@few
 @given(_scales, _batches, _batches)
 def test_gain_and_efficiency_are_those_of_pollux(noise_scale, batch, reference):
     variance, sqr, scale = noise_scale / reference, 1.0, batch / reference
@@ -33,6 +36,7 @@ def test_gain_and_efficiency_are_those_of_pollux(noise_scale, batch, reference):
     assert efficiency(noise_scale, batch, reference) == pytest.approx(expected / scale)
 
 
+@few
 @given(_scales, _batches, _batches, st.integers(1, 1000))
 def test_a_larger_batch_never_teaches_more_per_sample_nor_less_per_update(b, batch, ref, more):
     assert efficiency(b, batch + more, ref) <= efficiency(b, batch, ref)
@@ -52,6 +56,7 @@ def test_impossible_numbers_are_refused(numbers):
         efficiency(*numbers)
 
 
+@few
 @given(_scales, st.floats(1, 100), st.floats(1, 100), _batches, _batches)
 def test_the_interval_holds_the_efficiency_of_every_noise_scale_in_it(b, f, g, batch, reference):
     found = efficiency_interval(noise(b, b / f, b * g), batch, reference)

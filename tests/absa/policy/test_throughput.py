@@ -2,12 +2,14 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from absa.errors import MeasurementError
 from absa.policy.interval import Interval
 from absa.policy.throughput import Load, Seen, ThroughputModel, update_seconds
+
+few = settings(max_examples=40)
 
 _cost = st.floats(1e-6, 10.0)
 _parameters = st.tuples(*[_cost] * 7, st.floats(1.0, 10.0))
@@ -42,17 +44,20 @@ def model(*rows, misfit=0.01, confidence=0.9):
     return ThroughputModel(np.array(rows, float), misfit, 1e7, seen, confidence)
 
 
+@few
 @given(_parameters, _loads())
 def test_an_update_takes_what_the_formula_says(parameters, load):
     assert seconds(parameters, load) == pytest.approx(naive(parameters, load), rel=1e-9)
 
 
+@few
 @given(_parameters, _loads(), st.integers(1, 1000))
 def test_more_samples_take_no_less_time(parameters, load, more):
     larger = Load(load.workers, load.nodes, load.worker_batch + more, load.accumulation_steps)
     assert seconds(parameters, larger) >= seconds(parameters, load)
 
 
+@few
 @given(_parameters, _loads())
 def test_the_sum_over_workers_costs_between_nothing_and_its_whole(parameters, load):
     alone = seconds(parameters, Load(1, 1, load.worker_batch, load.accumulation_steps))

@@ -2,16 +2,19 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from absa.policy.throughput import Load
 from absa.policy.update_costs import UpdateCost, pool
 
 ONE, TWO = Load(1, 1, 64, 1), Load(2, 1, 32, 1)
+few = settings(max_examples=40)
+
 _seconds = st.lists(st.tuples(st.floats(1e-6, 1e6), st.integers(1, 9)), min_size=1, max_size=20)
 
 
+@few
 @given(_seconds)
 def test_the_pooled_time_is_the_median_over_all_updates(rows):
     pooled = pool([UpdateCost(ONE, seconds, num) for seconds, num in rows])
