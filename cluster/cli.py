@@ -18,6 +18,7 @@ from cluster.job import Job
 from cluster.job_rules import resolve
 from cluster.load_job import dump_job, load_job, parse_job
 from cluster.outcome import exit_code_of
+from cluster.planning.options import Options as PlanOptions
 from cluster.spectrum.options import Options
 
 # "\b" keeps the lines of a paragraph as they are.
@@ -130,6 +131,35 @@ def spectrum(
 
 
 @app.command()
+def plan(
+    reference: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|JOB.yaml",
+            help="A run: its folder, its name or 'latest'; or a job file, for which past runs of "
+            "the same model are looked for.",
+        ),
+    ],
+    overrides: Overrides = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Look at up to so many; default: twice as many as measured."
+        ),
+    ] = None,
+    floor: Annotated[
+        float,
+        typer.Option(metavar="SHARE", help="Of one worker's work: what each further one must add."),
+    ] = PlanOptions.floor,
+) -> None:
+    """Draw what time costs in money: how many workers to train with.
+
+    The price of a worker is workers.price_per_hour; without one the cost is in worker-hours.
+    """
+    raise typer.Exit(exit_code_of(lambda: _plan(reference, overrides or [], workers, floor)))
+
+
+@app.command()
 def scale(
     run: Run,
     workers: Annotated[
@@ -225,6 +255,14 @@ def _spectrum(run: str, options: Options) -> int:
     from cluster.spectrum.draw import draw_on_terminal
 
     draw_on_terminal(run, options, _default_storage())
+    return ExitCode.FINISHED
+
+
+def _plan(reference: str, overrides: Sequence[str], workers: int | None, floor: float) -> int:
+    from cluster.planning.draw import draw_on_terminal
+
+    options = PlanOptions(tuple(overrides), workers, floor)
+    draw_on_terminal(reference, options, _default_storage())
     return ExitCode.FINISHED
 
 

@@ -74,6 +74,8 @@ class WorkersConfig(Section):
     checkpoint. An error of the task is never tried again: it would only come again."""
     wait_s: float = Field(600, gt=0)
     """How long the cluster may take to give ``min`` workers before the run is given up."""
+    price_per_hour: float | None = Field(None, gt=0)
+    """Of one worker, in any currency: what ``absa plan`` counts the money by."""
 
 
 class EvaluateConfig(Section):
