@@ -21,7 +21,7 @@ curvature       value (largest eigenvalue; null if nothing was measured), values
                 num_samples, seconds (see `absa.signals.Curvature`)
 decision        rule (of the policy; "keep", "missing", "stale", "undecided", "bounded", "hold":
                 nothing changes; "rate": the learning rate alone does), reason, numbers
-                (object: what was compared), limited_by (list of texts), decided_at (update),
+                (object: what was compared), limited_by (list of texts), decided_at (samples),
                 global_batch, lr_scale, adversarial_ratio ([before, after] each)
 warning         text (what the run must do without)
 evaluation      metrics (object: name -> number), seconds, best (bool: best so far)

@@ -101,7 +101,7 @@ def _said(decision: Decision) -> dict[str, Any]:
         "reason": decision.reason,
         "numbers": dict(decision.numbers),
         "limited_by": list(decision.limited_by),
-        "decided_at": decision.update,
+        "decided_at": decision.samples,
         "global_batch": [before.batch, after.batch],
         "lr_scale": [before.lr_scale, after.lr_scale],
         "adversarial_ratio": [before.adversarial_ratio, after.adversarial_ratio],

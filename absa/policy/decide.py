@@ -84,7 +84,7 @@ class Decider:
             reason = f"the learning rate follows: {observation.lr_scale:.4g} to {scale:.4g} times"
         ratio = proposal.adversarial_ratio
         return Decision(
-            update=observation.update,
+            samples=observation.samples,
             before=observation.levers,
             after=Levers(batch, scale, observation.adversarial_ratio if ratio is None else ratio),
             rule=rule,
@@ -119,7 +119,7 @@ class Decider:
 
 def _as_it_is(proposal: Proposal, observation: Observation) -> Decision:
     return Decision(
-        update=observation.update,
+        samples=observation.samples,
         before=observation.levers,
         after=observation.levers,
         rule=proposal.rule,

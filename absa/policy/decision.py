@@ -47,7 +47,7 @@ class Decision:
     """What is done.
 
     Args:
-        update: Updates applied when it was made: with the lineage it names a decision.
+        samples: Samples consumed when it was made: with the lineage they name a decision.
         before: Where the levers stood.
         after: Where they stand from now on.
         rule: As in `Proposal`; "rate" where the learning rate alone changes.
@@ -56,7 +56,7 @@ class Decision:
         limited_by: What kept it from doing more, each in plain words.
     """
 
-    update: int
+    samples: int
     before: Levers
     after: Levers
     rule: str

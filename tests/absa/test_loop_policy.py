@@ -64,7 +64,7 @@ def test_a_growth_is_in_force_one_update_after_it_was_decided():
     run = prepare().train()
     assert batches(run)[:6] == [(4, 4), (8, 4), (12, 4), (16, 4), (24, 8), (32, 8)]
     first, second = changed(run)
-    assert (first["samples"], first["update"], first["decided_at"]) == (16, 4, 3)
+    assert (first["samples"], first["update"], first["decided_at"]) == (16, 4, 12)
     assert (first["global_batch"], first["lr_scale"]) == ([4, 8], [1.0, 2.0])
     assert (first["rule"], first["limited_by"]) == ("clock", [])
     assert second["global_batch"] == [8, 16]
