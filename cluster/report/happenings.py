@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from absa.events import Record
 from cluster.report.history import Placed
 from cluster.views.note import describe
 
@@ -24,6 +25,7 @@ MARKED: tuple[Kind, ...] = ("settings", "resize", "skipped", "fault", "resumed")
 
 _KINDS: dict[str, Kind] = {
     "settings": "settings",
+    "decision": "settings",
     "resize": "resize",
     "checkpoint": "checkpoint",
     "update_skipped": "skipped",
@@ -50,13 +52,19 @@ def happenings(placed: Sequence[Placed]) -> tuple[list[Happening], int]:
 
     Of each kind the first 50 and the last 150 stay.
     """
-    shown = [(one, _kind(one)) for one in placed if one.record.get("event") not in _NO_ROW]
+    shown = [(one, _kind(one)) for one in placed if _has_row(one.record)]
     by_kind: dict[Kind, list[int]] = {}
     for index, (_, kind) in enumerate(shown):
         by_kind.setdefault(kind, []).append(index)
     kept = sorted(i for indices in by_kind.values() for i in _ends(indices))
     rows = [Happening(kind, _words(one), one) for one, kind in (shown[i] for i in kept)]
     return rows, len(shown) - len(rows)
+
+
+def _has_row(record: Record) -> bool:
+    event = record.get("event")
+    # Most decisions are to keep everything: they would hide the others.
+    return event not in _NO_ROW and (event != "decision" or describe(record) is not None)
 
 
 def _ends(indices: list[int]) -> list[int]:

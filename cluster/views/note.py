@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from absa.events import Record
 from cluster.views import number_format as show
+from cluster.views.decision_note import decision_words
 from cluster.views.fields import mapping, number, printable, text
 
 Tone = Literal["good", "quiet", "change", "warning", "bad", "plain"]
@@ -48,6 +49,9 @@ def describe(record: Record) -> Note | None:
     kind = record.get("event")
     if kind in ("observation", "curvature", "run_folder"):
         return None
+    if kind == "decision":
+        words = decision_words(record)
+        return None if words is None else Note("change", words)
     known = _DESCRIBE.get(kind) if isinstance(kind, str) else None
     return _unknown(record) if known is None else known(record)
 
