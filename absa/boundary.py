@@ -22,6 +22,7 @@ class Command:
         global_batch: Samples in one update from now on.
         micro_batch: Most samples that go through the model at once from now on.
         hold: Whether the policy is to keep everything as it is from now on.
+        max_batch: The largest batch that the policy may choose from now on.
 
     Raises:
         ConfigError: A batch is not positive.
@@ -33,9 +34,10 @@ class Command:
     global_batch: int | None = None
     micro_batch: int | None = None
     hold: bool | None = None
+    max_batch: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("global_batch", "micro_batch"):
+        for name in ("global_batch", "micro_batch", "max_batch"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} is {value} in a command ({self.reason}); at least 1")
@@ -48,6 +50,7 @@ class Command:
             global_batch=batch,
             micro_batch=self.micro_batch or old.micro_batch,
             hold=old.hold if self.hold is None else self.hold,
+            max_batch=self.max_batch or old.max_batch,
         )
 
 

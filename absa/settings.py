@@ -17,6 +17,7 @@ class Settings:
         ramp_samples: How long it is; 0: there is none.
         adversarial_ratio: Share of each batch whose inputs are perturbed, in [0, 1].
         hold: An operator wants everything kept as it is.
+        max_batch: The largest batch that an operator allows the policy; None: the job's.
     """
 
     global_batch: int
@@ -27,6 +28,7 @@ class Settings:
     ramp_samples: int = 0
     adversarial_ratio: float = 0.0
     hold: bool = False
+    max_batch: int | None = None
 
     def scale_at(self, samples: int) -> float | None:
         """Return ``lr_scale`` as far as it has climbed after so many samples."""

@@ -17,6 +17,7 @@ from cluster.exit_code import MEANINGS, ExitCode
 from cluster.job import Job
 from cluster.job_rules import resolve
 from cluster.load_job import dump_job, load_job, parse_job
+from cluster.operator import Order
 from cluster.outcome import exit_code_of
 from cluster.planning.options import Options as PlanOptions
 from cluster.spectrum.options import Options
@@ -167,7 +168,27 @@ def scale(
     ],
 ) -> None:
     """Ask a run that is training for another number of workers."""
-    raise typer.Exit(exit_code_of(lambda: _scale(run, workers)))
+    raise typer.Exit(exit_code_of(lambda: _steer(run, Order(wish=workers))))
+
+
+@app.command()
+def hold(
+    run: Run,
+    off: Annotated[bool, typer.Option("--off", help="Let the policy decide again.")] = False,
+) -> None:
+    """Keep batch and learning rate of a run that is training as they are."""
+    raise typer.Exit(exit_code_of(lambda: _steer(run, Order(hold=not off))))
+
+
+@app.command()
+def limit(
+    run: Run,
+    max_batch: Annotated[
+        int, typer.Argument(metavar="BATCH", help="From the batch in force to batch.max.")
+    ],
+) -> None:
+    """Bound how far the policy of a run that is training may grow the batch."""
+    raise typer.Exit(exit_code_of(lambda: _steer(run, Order(max_batch=max_batch))))
 
 
 def _print_version(asked: bool) -> None:
@@ -266,10 +287,10 @@ def _plan(reference: str, overrides: Sequence[str], workers: int | None, floor: 
     return ExitCode.FINISHED
 
 
-def _scale(run: str, workers: int) -> int:
-    from cluster.scale import scale
+def _steer(run: str, order: Order) -> int:
+    from cluster.steer import steer
 
-    typer.echo(scale(run, workers, _default_storage()))
+    typer.echo(steer(run, order, _default_storage()))
     return ExitCode.FINISHED
 
 

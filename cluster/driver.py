@@ -10,6 +10,7 @@ from cluster.elastic.wish import Wish
 from cluster.follow import Followed, Follower, as_error
 from cluster.interrupt import Interrupts, interrupts
 from cluster.job import Job
+from cluster.operator import Operator
 from cluster.operator_line import operator_line
 from cluster.own_ray import RayLostError
 from cluster.preflight import check_here, check_machine, workers_that_fit
@@ -51,12 +52,13 @@ def _train(job: Job, resume: str | None, files: RunFiles, view: View, interrupt:
             _open(controller, run)
             view({"event": "phase", "text": f"starting {job.workers.min} worker(s)"})
             wish = Wish(job, workers_that_fit(job))
-            with operator_line(wish.ask, _own_address(job), run.folder.storage):
+            handle = controller_handle(controller)
+            operator = Operator(job, wish, handle.command)
+            with operator_line(operator.obey, _own_address(job), run.folder.storage):
                 mode, why_not = usable_mode(job)
                 training = start_training(mode, job, run, controller)
                 interrupt.defer()
                 remarks = _remarks(job, wish.most, why_not)
-                handle = controller_handle(controller)
                 followed = Followed(job, run.folder, handle, training, wish, remarks)
                 try:
                     return Follower(followed, view, interrupt).follow()

@@ -1,4 +1,4 @@
-"""The line on which an operator reaches a run that is training: `absa scale` is the other end.
+"""The line on which an operator reaches a run that is training: `cluster.steer` is the other end.
 
 While a run trains, the file ``control.json`` in its folder says where the line is and holds its
 key, so whoever may read that file (this user: mode 0600) may speak. One JSON message goes each way.
@@ -18,6 +18,7 @@ from typing import Any
 
 from absa.errors import AbsaError
 from absa.storage import LocalStorage, Storage, explained
+from cluster.operator import Order
 
 CONTROL_FILE = "control.json"
 PATIENCE_S = 10.0
@@ -37,16 +38,16 @@ class OperatorLine:
     """Listens in a thread of its own; everybody who connects is heard in another one.
 
     Args:
-        wish: Called with the number of workers that an operator asks for, from any thread; an
-            `AbsaError` refuses it.
+        obey: Called with what an operator asks for, from any thread; returns the answer, or
+            refuses with an `AbsaError`.
         ip: Where to listen; the port is any free one.
         patience_s: How long a connection may last.
     """
 
     def __init__(
-        self, wish: Callable[[int], None], ip: str, *, patience_s: float = PATIENCE_S
+        self, obey: Callable[[Order], str], ip: str, *, patience_s: float = PATIENCE_S
     ) -> None:
-        self._wish, self._patience_s = wish, patience_s
+        self._obey, self._patience_s = obey, patience_s
         self.key = secrets.token_bytes(32)
         self._server = socket.create_server((ip, 0))
         self.ip, self.port = self._server.getsockname()[:2]
@@ -85,23 +86,14 @@ class OperatorLine:
             self._seats.release()
 
     def _answer(self, message: bytes) -> dict[str, Any]:
-        workers = _wished(message)
-        if workers is None:
-            return {"ok": False, "text": 'the message must be {"wish": N} with N workers'}
+        order = Order.read(message)
+        if order is None:
+            form = '{"wish": N}, {"hold": true} or {"max_batch": N}'
+            return {"ok": False, "text": f"the message must be {form}"}
         try:
-            self._wish(workers)
+            return {"ok": True, "text": self._obey(order)}
         except AbsaError as error:
             return {"ok": False, "text": str(error)}
-        return {"ok": True, "text": f"{workers} worker(s) are wanted from now on"}
-
-
-def _wished(message: bytes) -> int | None:
-    try:
-        found = json.loads(message)
-    except (ValueError, RecursionError):
-        return None
-    workers = found.get("wish") if isinstance(found, dict) else None
-    return workers if type(workers) is int else None
 
 
 @contextmanager
@@ -129,14 +121,14 @@ def _break_off(peer: socket.socket) -> None:
 
 
 @contextmanager
-def operator_line(wish: Callable[[int], None], ip: str, folder: Storage) -> Iterator[None]:
+def operator_line(obey: Callable[[Order], str], ip: str, folder: Storage) -> Iterator[None]:
     """Listen for the duration of a ``with`` block, and say in the run folder where.
 
     In an object store nothing is said, and nobody listens: what lies there is not for this user's
     eyes alone.
 
     Args:
-        wish: As for `OperatorLine`.
+        obey: As for `OperatorLine`.
         ip: As for `OperatorLine`.
         folder: The run's.
 
@@ -146,7 +138,7 @@ def operator_line(wish: Callable[[int], None], ip: str, folder: Storage) -> Iter
     if not isinstance(folder, LocalStorage):
         yield
         return
-    line = OperatorLine(wish, ip)
+    line = OperatorLine(obey, ip)
     path = folder.path / CONTROL_FILE
     try:
         with explained("write", str(path)):

@@ -12,6 +12,7 @@ from absa.loop.training import Training
 from absa.optim.build import rescale_momentum
 from absa.policy.decided import Decided
 from absa.policy.decision import Decision
+from absa.policy.limits import Limits
 from absa.policy.observation import Observation
 from absa.settings import Settings
 from absa.stop import total_samples
@@ -24,8 +25,7 @@ def decide(training: Training) -> None:
         return
     training.stand(decided_at=samples)
     known, seen = training.policy, observed(training)
-    limits = replace(training.rules.limits, hold=training.settings.hold)
-    after, decision = decider.decide(known, seen, limits)
+    after, decision = decider.decide(known, seen, _limits(training))
     if decision.changes or after != known:
         training.decided = Decided(decision, after)
     if not decision.changes:
@@ -46,6 +46,13 @@ def change(training: Training, new: Settings) -> None:
     jump = training.rules.learning_rate.jump(samples, training.settings, new)
     rescale_momentum(training.replica.optimizer, jump)
     training.settings = new
+
+
+def _limits(training: Training) -> Limits:
+    """Return the job's limits, and what an operator has made of them."""
+    limits, settings = training.rules.limits, training.settings
+    largest = min(limits.max_batch, settings.max_batch or limits.max_batch)
+    return replace(limits, hold=settings.hold, max_batch=largest)
 
 
 def observed(training: Training) -> Observation:

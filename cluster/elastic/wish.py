@@ -38,6 +38,8 @@ class Wish:
         self._asked: Wanted | None = None
         self._num_train: int | None = None
         self._samples = 0
+        self.global_batch = job.batch.initial
+        """The batch that was in force at the last observation."""
 
     @property
     def begun(self) -> bool:
@@ -52,6 +54,8 @@ class Wish:
         """
         if record["event"] == "run_started":
             self._num_train = record["num_train"]
+        if record["event"] == "observation":
+            self.global_batch = record["global_batch"]
         self._samples = max(self._samples, record["samples"])
 
     def ask(self, workers: int) -> None:

@@ -124,6 +124,12 @@ def test_a_batch_that_an_operator_sets_is_what_the_policy_goes_on_from():
     assert [d["global_batch"] for d in changed(run)] == [[10, 16]]
 
 
+def test_an_operator_may_bound_the_batch():
+    run = prepare(commands={2: Command("no more", max_batch=8)}).train()
+    assert [d["global_batch"] for d in changed(run)] == [[4, 8]]
+    assert run.boundary.of("decision")[-1]["rule"] == "keep"
+
+
 def test_a_decision_about_another_batch_is_not_put_in_force():
     # Decided after the third update; the operator's command arrives at the same boundary.
     run = prepare(commands={4: Command("mine", global_batch=14)}).train()

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from cluster.cli import app
 from cluster.exit_code import ExitCode
 from cluster.load_job import load_job
+from cluster.operator import Order
 from cluster.spectrum.options import Options
 
 runner = CliRunner()
@@ -63,7 +64,7 @@ def test_without_arguments_the_resolved_default_is_trained_on_ray(training):
     assert result.exit_code == 0
     ((kind, job, resume, view),) = training.calls
     assert (kind, job.name, resume) == ("ray", "digits", None)
-    assert job.batch.max == load_job(None).batch.initial
+    assert job.batch.micro == load_job(None).batch.initial
     assert view.closed
 
 
@@ -152,16 +153,28 @@ def test_new_writes_a_job_that_validates(tmp_path, monkeypatch):
     assert runner.invoke(app, ["new", "mine"]).exit_code == 2
 
 
-def test_a_run_is_asked_for_workers(monkeypatch):
+@pytest.mark.parametrize(
+    ("command", "order"),
+    [
+        (["scale", "latest", "3"], Order(wish=3)),
+        (["hold", "latest"], Order(hold=True)),
+        (["hold", "latest", "--off"], Order(hold=False)),
+        (["limit", "latest", "256"], Order(max_batch=256)),
+    ],
+)
+def test_a_run_is_asked_for_something(monkeypatch, command, order):
     asked = []
-    module = ModuleType("cluster.scale")
-    vars(module).update(scale=lambda *arguments: asked.append(arguments) or "asked")
-    monkeypatch.setitem(sys.modules, "cluster.scale", module)
+    module = ModuleType("cluster.steer")
+    vars(module).update(steer=lambda *arguments: asked.append(arguments) or "asked")
+    monkeypatch.setitem(sys.modules, "cluster.steer", module)
 
-    result = runner.invoke(app, ["scale", "latest", "3"])
+    result = runner.invoke(app, command)
 
     assert (result.exit_code, result.stdout) == (0, "asked\n")
-    assert asked == [("latest", 3, load_job(None).storage)]
+    assert asked == [("latest", order, load_job(None).storage)]
+
+
+def test_what_is_no_number_is_not_asked_for():
     assert runner.invoke(app, ["scale", "latest", "many"]).exit_code == 2
     assert runner.invoke(app, ["scale", "latest"]).exit_code == 2
 

@@ -1,4 +1,4 @@
-"""``absa scale``: asks a run that is training for another number of workers."""
+"""``absa scale``, ``hold`` and ``limit``: ask something of a run that is training."""
 
 import json
 import socket
@@ -9,6 +9,7 @@ from typing import Any
 from absa.errors import ClusterError, ConfigError
 from absa.run_folder import RunFolder, open_run
 from absa.storage import LocalStorage
+from cluster.operator import Order
 from cluster.operator_line import BROKEN, CONTROL_FILE, MAX_BYTES, PATIENCE_S, connection
 
 
@@ -21,20 +22,20 @@ class _Control:
     key: bytes
 
 
-def scale(reference: str, workers: int, storage: str) -> str:
-    """Ask a run for so many workers from now on; return its answer.
+def steer(reference: str, order: Order, storage: str) -> str:
+    """Ask something of a run; return its answer.
 
     Args:
         reference: The run, as `open_run` takes it.
-        workers: How many; within the job's ``workers.min`` and ``workers.max``.
+        order: What is asked for.
         storage: Where runs are looked for by name.
 
     Raises:
-        ConfigError: The run refuses the number, or lies where it cannot be reached.
+        ConfigError: The run refuses it, or lies where it cannot be reached.
         ClusterError: It is not training.
     """
     run = open_run(reference, storage)
-    answer = _ask(_control(run), {"wish": workers}, run)
+    answer = _ask(_control(run), order, run)
     if answer.get("ok") is not True:
         raise ConfigError(f"{run.name}: {answer.get('text')}")
     return f"{run.name}: {answer.get('text')}"
@@ -57,13 +58,13 @@ def _control(run: RunFolder) -> _Control:
         raise _not_training(run, f"its {CONTROL_FILE} is damaged") from None
 
 
-def _ask(control: _Control, message: dict[str, Any], run: RunFolder) -> dict[str, Any]:
+def _ask(control: _Control, order: Order, run: RunFolder) -> dict[str, Any]:
     try:
         peer = socket.create_connection((control.ip, control.port), timeout=PATIENCE_S)
         with connection(peer, PATIENCE_S) as line:
             answer_challenge(line, control.key)
             deliver_challenge(line, control.key)
-            line.send_bytes(json.dumps(message).encode())
+            line.send_bytes(order.write())
             answer = json.loads(line.recv_bytes(MAX_BYTES))
     except (*BROKEN, OverflowError, ValueError) as error:
         why = f"it does not answer at {control.ip}:{control.port}"
