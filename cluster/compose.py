@@ -105,6 +105,7 @@ def _replica(
             bn_group=job.batch.bn_group if batch_norms(model) else None,
             precision=job.precision,
             clip_norm=job.clip_norm,
+            eps=job.adversary.eps,
         ),
     )
 
