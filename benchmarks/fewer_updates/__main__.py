@@ -3,8 +3,8 @@
 Arms differ in how batch and learning rate go; all else, and every option of a policy, is a job's
 default. Growing the batch saves updates whatever makes it grow, so policies that read signals stand
 beside a clock and a constant batch that make as many updates. Each arm with each seed is a cell: a
-line in the file of cells, which a later call does not run again. A small network by default, one
-and a half hours of one core; resnet20 with --full, meant for a GPU.
+line in the file of cells, which a later call does not run again. A small network by default, an
+hour of two cores; resnet20 with --full, meant for a GPU.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     seeds = options.seeds or size.seeds
     cells = Cells(options.cells or Path(f"fewer_updates-{size.name}.jsonl"), size.name)
     keys = [Key(arm, seed) for arm in options.arms for seed in seeds]
-    order = Order(size, keys, seeds[0], options.side_by_side)
+    order = Order(size, keys, seeds[0], options.side_by_side, options.start_s)
     try:
         with ProcessPoolExecutor(order.side_by_side, multiprocessing.get_context("spawn")) as pool:
             run(order, cells, pool)
@@ -93,6 +93,9 @@ def _add_arguments(own: argparse.ArgumentParser) -> None:
         default=_processes(),
         metavar="N",
         help="processes of one thread each; default here: %(default)s",
+    )
+    own.add_argument(
+        "--start-s", type=float, metavar="S", help="begin no cell later; the next call goes on"
     )
 
 

@@ -1,9 +1,8 @@
 """A batch that follows a given course: the control to a policy that reads signals."""
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from absa.policy.decision import Proposal
 from absa.policy.limits import Limits
@@ -51,15 +50,12 @@ def shuffled(outcome: Outcome, seed: int) -> Course:
         outcome: Of the run.
         seed: Of the order.
     """
-    growths = outcome.growths
-    waits = _waits([growth.samples for growth in growths])
+    growths = [
+        # What is decided at a boundary is in force one update later.
+        (after.samples - before.batch, after.batch)
+        for before, after in pairwise(outcome.stretches)
+        if after.batch != before.batch
+    ]
+    waits = [after - before for before, after in pairwise([0, *(s for s, _ in growths)])]
     random.Random(seed).shuffle(waits)
-    course, samples = [], 0
-    for wait, growth in zip(waits, growths, strict=True):
-        samples += wait
-        course.append((samples, growth.batch))
-    return tuple(course)
-
-
-def _waits(times: Sequence[int]) -> list[int]:
-    return [after - before for before, after in pairwise((0, *times))]
+    return tuple(zip(accumulate(waits), (batch for _, batch in growths), strict=True))

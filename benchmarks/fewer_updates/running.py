@@ -1,6 +1,7 @@
 """Runs the cells that are missing, several side by side."""
 
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass
@@ -21,13 +22,15 @@ class Order:
         size: Of the benchmark.
         keys: The cells that are asked for.
         tuning_seed: On which learning rates are tuned.
-        side_by_side: How many processes, > 0.
+        side_by_side: How many at a time, > 0.
+        start_s: No cell is begun after so many seconds; None: all are.
     """
 
     size: Size
     keys: Sequence[Key]
     tuning_seed: int
     side_by_side: int
+    start_s: float | None = None
 
     def work(self, key: Key, known: Mapping[Key, Outcome]) -> Work:
         """Return what a cell trains, if what it needs is known."""
@@ -54,7 +57,13 @@ def all_needed(order: Order) -> list[Key]:
     return sorted(found, key=lambda key: (names.index(key.arm), key.seed))
 
 
-def run(order: Order, cells: Cells, pool: Executor, do: Callable[[Work], Outcome] = train) -> None:
+def run(
+    order: Order,
+    cells: Cells,
+    pool: Executor,
+    do: Callable[[Work], Outcome] = train,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
     """Run what is missing; each cell is in the file as soon as it is done.
 
     Args:
@@ -62,18 +71,21 @@ def run(order: Order, cells: Cells, pool: Executor, do: Callable[[Work], Outcome
         cells: What is known, and where to write.
         pool: Where it is run.
         do: Does the work.
+        clock: Seconds from any origin.
     """
-    left = all_needed(order)
+    left, began_s = all_needed(order), clock()
     under_way: dict[Future[Outcome], tuple[Key, Work]] = {}
     settled: set[Key] = set()
     while left or under_way:
+        if order.start_s is not None and clock() - began_s > order.start_s:
+            left.clear()
         for key, work in _ready(order, left, settled, cells):
             if len(under_way) == order.side_by_side:
                 break
             left.remove(key)
             under_way[pool.submit(do, work)] = key, work
         if not under_way:
-            continue  # what was ready was known already, and others may be ready now
+            continue  # no time is left, or what was known already lets others be ready now
         done, _ = wait(under_way, return_when=FIRST_COMPLETED)
         for future in done:
             key, work = under_way.pop(future)
