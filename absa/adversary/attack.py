@@ -39,7 +39,8 @@ def perturbed(
 
     The model is in evaluation mode for that, so a sample does not depend on its neighbours. Nothing
     of it changes, there is no gradient, no hook is called, and random streams go on where they
-    were.
+    were. All samples of a pass are attacked at once: a derivative that is zero but for rounding may
+    change its sign with the cut into passes, and then that one value moves the other way.
 
     Args:
         replica: Its task says what the inputs are, its options how far they are moved.

@@ -23,5 +23,6 @@ def fgsm(inputs: Inputs, gradient: Float[Tensor, "n ..."], eps: float) -> Float[
     Source: Goodfellow et al. 2014, arXiv:1412.6572, section 4. ABSA's authors clamp to the range of
         the batch at hand; here it is that of all inputs, so a sample does not depend on others.
     """
-    moved = torch.addcmul(inputs.values, gradient.sign(), inputs.unit, value=eps)
-    return torch.clamp(moved, inputs.lowest, inputs.highest)
+    values = inputs.values
+    moved = torch.addcmul(values, gradient.sign(), inputs.unit.to(values), value=eps)
+    return torch.clamp(moved, inputs.lowest.to(values), inputs.highest.to(values))

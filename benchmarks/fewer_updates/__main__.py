@@ -66,7 +66,7 @@ def _tell(cells: Cells, size: Size, seed: int, given: Arguments) -> None:
         tuning_table(outcomes, seed),
         growth_table(outcomes, seed),
     ]
-    report("fewer_updates", rows(outcomes), given, tables)
+    report("fewer_updates", rows(outcomes), given, [table for table in tables if table.rows])
     print("\nruns at", ", ".join(sorted({cell.commit for cell in cells.known.values()})))
     if given.json is not None:
         runs = {

@@ -189,7 +189,7 @@ def _trials(
 
 
 _LARGE = "SGD, largest batch, linear"
-_EVEN = "SGD, constant batch of as many updates, linear"
+_EVEN = "SGD, constant batch of as many updates as hybrid, linear"
 
 # Those that others wait for come first.
 ARMS: dict[str, Arm] = {
@@ -200,7 +200,7 @@ ARMS: dict[str, Arm] = {
     "sgd": Arm("SGD, 128", _sgd),
     **_trials("large", _LARGE, _large),
     **_trials("even", _EVEN, _even, ADAPTIVE),
-    "sgd_short": Arm("SGD, 128, as few updates", _sgd_short, (ADAPTIVE,)),
+    "sgd_short": Arm("SGD, 128, as few updates as hybrid", _sgd_short, (ADAPTIVE,)),
     "large_tuned": Arm(
         f"{_LARGE}, lr tuned", _tuned(_large, "large"), (), tuple(trial("large", s) for s in SHARES)
     ),
@@ -211,7 +211,7 @@ ARMS: dict[str, Arm] = {
         tuple(trial("even", s) for s in SHARES),
     ),
     "lars": Arm("LARS, largest batch", _lars),
-    "clock": Arm("clock, as many updates", _clock, (ADAPTIVE,)),
+    "clock": Arm("clock, as many updates as hybrid", _clock, (ADAPTIVE,)),
     "abs_shuffled": Arm("abs, growth times shuffled", _abs_shuffled, ("abs",)),
 }
 

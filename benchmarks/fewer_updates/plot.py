@@ -10,6 +10,11 @@ from benchmarks.fewer_updates.size import FIRST_BATCH, NUM_TRAIN, Size
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 860, 240, 60, 60, 34, 34
 _BATCH, _NOISE, _EIGENVALUE, _GREY = "#1b5e9c", "#7fb069", "#c8502a", "#777"
+_LEGEND = (
+    (440, _BATCH, "batch"),
+    (490, _NOISE, "noise scale, or at least"),
+    (640, _EIGENVALUE, "largest eigenvalue (right)"),
+)
 Point = tuple[float, float]
 
 
@@ -30,11 +35,10 @@ class Axis:
         share = math.log(value / self.low) / math.log(self.high / self.low)
         return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * min(max(share, 0.0), 1.0)
 
-    def ticks(self, base: int) -> list[float]:
-        """Return the powers of ``base`` in it."""
-        first = math.ceil(math.log(self.low, base) - 1e-9)
-        last = math.floor(math.log(self.high, base) + 1e-9)
-        return [float(base) ** power for power in range(first, last + 1)]
+    def ticks(self) -> list[float]:
+        """Return the powers of two in it."""
+        first = math.ceil(math.log2(self.low) - 1e-9)
+        return [2.0**power for power in range(first, math.floor(math.log2(self.high) + 1e-9) + 1)]
 
 
 def draw(runs: Mapping[str, Outcome], size: Size) -> str:
@@ -61,6 +65,7 @@ def panel(title: str, run: Outcome, size: Size) -> str:
     known = [m for m in run.eigenvalues if m.value is not None and m.value > 0]
     values = [m.value for m in known if m.value is not None]
     eigen = Axis(min(values) / 1.2, max(values) * 1.2) if values else Axis(1, 10)
+    marks = [min(values), math.sqrt(min(values) * max(values)), max(values)] if values else []
 
     def x(samples: float) -> float:
         return LEFT + (WIDTH - LEFT - RIGHT) * samples / (size.epochs * NUM_TRAIN)
@@ -74,8 +79,8 @@ def panel(title: str, run: Outcome, size: Size) -> str:
     return "".join(
         [
             _frame(title, run, size, x),
-            *(_label(LEFT - 6, batches.y(t), f"{t:g}", "end") for t in batches.ticks(2)),
-            *(_label(WIDTH - RIGHT + 6, eigen.y(t), f"{t:g}", "start") for t in _round(eigen)),
+            *(_label(LEFT - 6, batches.y(t), f"{t:g}", "end") for t in batches.ticks()),
+            *(_label(WIDTH - RIGHT + 6, eigen.y(t), f"{t:.3g}", "start") for t in marks),
             _line(noise, _NOISE, 'stroke-dasharray="4 3"'),
             _line(points, _EIGENVALUE, 'stroke-opacity="0.5"'),
             *(
@@ -86,12 +91,6 @@ def panel(title: str, run: Outcome, size: Size) -> str:
             *(_mark(x(g.samples), batches.y(g.batch), g.rule) for g in run.growths),
         ]
     )
-
-
-def _round(axis: Axis) -> list[float]:
-    """Return tick marks: powers of 10, or of 2 where there are too few of those."""
-    tens = axis.ticks(10)
-    return tens if len(tens) > 1 else axis.ticks(2)
 
 
 def _steps(run: Outcome, x: Callable[[float], float], axis: Axis) -> list[Point]:
@@ -105,15 +104,14 @@ def _steps(run: Outcome, x: Callable[[float], float], axis: Axis) -> list[Point]
 
 def _frame(title: str, run: Outcome, size: Size, x: Callable[[float], float]) -> str:
     said = f"{title}: {run.updates} updates, accuracy {100 * run.accuracy:.2f} %"
-    legend = (
-        f'<tspan fill="{_BATCH}">batch</tspan> <tspan fill="{_NOISE}">noise scale (or at least)'
-        f'</tspan> <tspan fill="{_EIGENVALUE}">largest eigenvalue (right)</tspan>'
-    )
     epochs = range(0, math.floor(size.epochs) + 1, max(round(size.epochs / 9), 1))
     return "".join(
         [
             f'<text x="{LEFT}" y="14" font-weight="bold">{escape(said)}</text>',
-            f'<text x="{WIDTH - RIGHT}" y="14" text-anchor="end">{legend}</text>',
+            *(
+                f'<text x="{left}" y="14" fill="{colour}">{text}</text>'
+                for left, colour, text in _LEGEND
+            ),
             f'<rect x="{LEFT}" y="{TOP}" width="{WIDTH - LEFT - RIGHT}" '
             f'height="{HEIGHT - TOP - BOTTOM}" fill="none" stroke="{_GREY}"/>',
             *(_label(x(e * NUM_TRAIN), HEIGHT - BOTTOM + 14, str(e), "middle") for e in epochs),

@@ -62,3 +62,9 @@ def test_values_without_bounds_move_by_exactly_one_step():
     gradient = torch.tensor([[1e-30, -3.0, 0.0], [5.0, -1e30, -1e-30]])
     expected = torch.tensor([[0.5, -0.5, 0.0], [0.5, -0.5, -0.5]])
     torch.testing.assert_close(fgsm(inputs, gradient, 0.25), expected)
+
+
+def test_values_keep_their_type():
+    single = images(torch.zeros(2, 3, 4, 4))
+    half = Inputs(single.values.half(), single.unit, single.lowest, single.highest, single.put)
+    assert fgsm(half, torch.ones(2, 3, 4, 4).half(), 0.1).dtype == torch.float16
