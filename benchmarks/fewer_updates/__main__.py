@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     seeds = options.seeds or size.seeds
     cells = Cells(options.cells or Path(f"fewer_updates-{size.name}.jsonl"), size.name)
     keys = [Key(arm, seed) for arm in options.arms for seed in seeds]
-    order = Order(size, keys, seeds[0], options.side_by_side, options.start_s)
+    order = Order(size, keys, seeds[0], options.side_by_side, options.start_s, tuple(options.set))
     try:
         with ProcessPoolExecutor(order.side_by_side, multiprocessing.get_context("spawn")) as pool:
             run(order, cells, pool)
@@ -96,6 +96,13 @@ def _add_arguments(own: argparse.ArgumentParser) -> None:
     )
     own.add_argument(
         "--start-s", type=float, metavar="S", help="begin no cell later; the next call goes on"
+    )
+    own.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="A.B=VALUE",
+        help="an option of a job, for the arms whose batch grows; use a file of cells of its own",
     )
 
 

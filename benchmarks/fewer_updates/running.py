@@ -1,10 +1,12 @@
 """Runs the cells that are missing, several side by side."""
 
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass
+from functools import cache
 
 from benchmarks.fewer_updates.arms import ARMS, Ask, Key
 from benchmarks.fewer_updates.cells import Cell, Cells
@@ -12,6 +14,8 @@ from benchmarks.fewer_updates.outcome import Outcome
 from benchmarks.fewer_updates.size import Size
 from benchmarks.fewer_updates.train import Work, train
 from benchmarks.measure import commit, machine
+from cluster.job_rules import resolve
+from cluster.load_job import parse_job
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,7 @@ class Order:
         tuning_seed: On which learning rates are tuned.
         side_by_side: How many at a time, > 0.
         start_s: No cell is begun after so many seconds; None: all are.
+        overrides: ``a.b=value``, set in the jobs of the arms whose batch grows.
     """
 
     size: Size
@@ -31,15 +36,27 @@ class Order:
     tuning_seed: int
     side_by_side: int
     start_s: float | None = None
+    overrides: tuple[str, ...] = ()
 
     def work(self, key: Key, known: Mapping[Key, Outcome]) -> Work:
-        """Return what a cell trains, if what it needs is known."""
-        ask = Ask(self.size, key.seed, self.tuning_seed, known)
-        return ARMS[key.arm].job(ask)
+        """Return what a cell trains, if what it needs is known; no default is left out of its job.
+
+        Raises:
+            ConfigError: An override is wrong.
+        """
+        work = ARMS[key.arm].job(Ask(self.size, key.seed, self.tuning_seed, known))
+        overrides = () if work.job["policy"]["kind"] == "fixed" else self.overrides
+        return Work(json.loads(_in_full(json.dumps(work.job), overrides)), work.course)
 
     def needs(self, key: Key) -> tuple[Key, ...]:
         """Return the cells that a cell waits for."""
         return ARMS[key.arm].needs(key.seed, self.tuning_seed)
+
+
+@cache  # asked for again whenever another cell is done
+def _in_full(job: str, overrides: tuple[str, ...]) -> str:
+    """Return a job with all its defaults: when those change, it is another one."""
+    return resolve(parse_job(job.encode(), "the arm's job", overrides)).model_dump_json()
 
 
 def all_needed(order: Order) -> list[Key]:

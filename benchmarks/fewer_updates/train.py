@@ -1,6 +1,5 @@
 """Trains one job in this process, without Ray, and keeps what is worth keeping of it."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -41,7 +40,6 @@ def train(work: Work) -> Outcome:
         InputError: The data are missing, or the job cannot be used.
     """
     torch.set_num_threads(1)
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     keep_freed_memory()
     job = resolve(Job.model_validate(work.job))
     composed = compose(job, torch.device("cuda" if torch.cuda.is_available() else "cpu"))

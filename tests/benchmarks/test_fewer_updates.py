@@ -13,7 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from absa.errors import DataError
+from absa.errors import ConfigError, DataError
 from absa.policy.limits import Limits
 from absa.policy.observation import Observation
 from benchmarks.fewer_updates import __main__ as command
@@ -276,7 +276,18 @@ def test_a_cell_whose_job_has_changed_is_run_again(tmp_path):
     order = Order(USUAL, [Key("sgd", 0)], 0, 1)
     cells.add(*make(Key("sgd", 0), Work({"seed": 0, "stop": {"epochs": 1}})))
     assert len(run_all(order, cells)) == 1
-    assert cells.known[Key("sgd", 0)].work.job["stop"] == {"epochs": 15}
+    assert cells.known[Key("sgd", 0)].work.job["stop"]["epochs"] == 15
+
+
+def test_an_override_is_for_the_arms_that_grow_and_makes_them_other_cells(tmp_path):
+    keys = [Key("sgd", 0), Key("abs", 0)]
+    cells = Cells(tmp_path / "cells.jsonl", "usual")
+    assert len(run_all(Order(USUAL, keys, 0, 1), cells)) == 2
+    (again,) = run_all(Order(USUAL, keys, 0, 1, overrides=("schedule.scaling=sqrt",)), cells)
+    assert again.job["policy"]["kind"] == "abs"
+    assert again.job["schedule"]["scaling"] == "sqrt"
+    with pytest.raises(ConfigError, match="scaling"):
+        run_all(Order(USUAL, keys, 0, 1, overrides=("schedule.scaling=cubic",)), cells)
 
 
 def test_after_a_time_no_cell_is_begun_and_the_next_call_goes_on(tmp_path):
