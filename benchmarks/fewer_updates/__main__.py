@@ -30,6 +30,7 @@ from benchmarks.fewer_updates.tables import (
     rows,
     tuning_table,
 )
+from benchmarks.fewer_updates.train import prepare
 from benchmarks.measure import Arguments, parser, read, report
 
 GPU_PROCESSES = 6
@@ -49,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     keys = [Key(arm, seed) for arm in options.arms for seed in seeds]
     order = Order(size, keys, seeds[0], options.side_by_side, options.start_s, tuple(options.set))
     try:
-        with ProcessPoolExecutor(order.side_by_side, multiprocessing.get_context("spawn")) as pool:
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(order.side_by_side, spawn, prepare) as pool:
             run(order, cells, pool)
     except InputError as error:
         print(error, file=sys.stderr)

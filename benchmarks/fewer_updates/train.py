@@ -33,14 +33,18 @@ class Work:
     course: Course | None = None
 
 
+def prepare() -> None:
+    """Set up a process that is there to train: one thread, as several train side by side."""
+    torch.set_num_threads(1)
+    keep_freed_memory()
+
+
 def train(work: Work) -> Outcome:
-    """Train to the end on one thread, on a GPU if there is one.
+    """Train to the end, on a GPU if there is one.
 
     Raises:
         InputError: The data are missing, or the job cannot be used.
     """
-    torch.set_num_threads(1)
-    keep_freed_memory()
     job = resolve(Job.model_validate(work.job))
     composed = compose(job, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     kept, start = Kept(), composed.start.settings

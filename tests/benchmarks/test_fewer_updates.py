@@ -7,10 +7,11 @@ from dataclasses import replace
 from itertools import count, pairwise
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 import scipy.stats
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from absa.errors import ConfigError, DataError
@@ -38,7 +39,7 @@ from benchmarks.fewer_updates.replayed import Replayed, shuffled
 from benchmarks.fewer_updates.running import Order, all_needed, run
 from benchmarks.fewer_updates.size import NUM_TRAIN, SIZES
 from benchmarks.fewer_updates.tables import growth_table, main_table, rows, tuning_table
-from benchmarks.fewer_updates.train import Work
+from benchmarks.fewer_updates.train import Work, train
 from cluster.job import Job
 from cluster.job_rules import check_with_data, resolve
 
@@ -73,6 +74,7 @@ def test_the_network_has_the_parameters_that_are_stated():
     assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
 
 
+@settings(max_examples=30)
 @given(share=st.floats(0.0, 1.0))
 def test_the_clock_makes_the_updates_that_it_is_to_match(share):
     least, most = WHOLE / USUAL.max_batch, WHOLE / 128
@@ -97,6 +99,7 @@ def test_growths_are_stretches_with_another_batch():
     assert [growth.batch for growth in grown().growths] == [256, 512]
 
 
+@settings(max_examples=30)
 @given(seed=st.integers(0, 100))
 def test_shuffled_growths_keep_their_number_sizes_and_last_time(seed):
     starts = (0, 1000, 1500, 4000, 10_000)
@@ -181,6 +184,7 @@ def test_an_outcome_survives_json():
     assert from_values(json.loads(json.dumps(as_values(grown())))) == grown()
 
 
+@settings(max_examples=30)
 @given(values=st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=6))
 def test_a_paired_difference_has_the_interval_of_a_t_test(values):
     ours = {seed: a for seed, (a, _) in enumerate(values)}
@@ -324,6 +328,39 @@ def test_the_short_run_makes_as_many_updates_as_the_adaptive_one():
     epochs = jobs("sgd_short").job["stop"]["epochs"]
     whole, rest = divmod(round(epochs * NUM_TRAIN), NUM_TRAIN)
     assert abs(whole * 391 + math.ceil(rest / 128) - grown().updates) <= 1
+
+
+@pytest.fixture
+def few_images(tmp_path, monkeypatch):
+    """Stand in for CIFAR-10 by 640 random images, with 128 to test on."""
+    draw = np.random.default_rng(0)
+    for part, length in (("train", 640), ("test", 128)):
+        images = draw.integers(0, 256, (length, 32, 32, 3), dtype=np.uint8)
+        np.save(tmp_path / f"{part}_images.npy", images)
+        np.save(tmp_path / f"{part}_labels.npy", draw.integers(0, 10, length))
+    monkeypatch.setenv("ABSA_DATA", str(tmp_path))
+
+
+@pytest.mark.cpu_heavy
+def test_a_run_is_the_loop_of_a_job_with_its_growths_and_measurements(few_images):
+    tiny, changed = replace(USUAL, epochs=9, max_batch=512), {"observe": {"every_updates": 1}}
+    found = train(Work(jobs("absa", tiny).job | changed))
+    assert found.samples == 9 * 640
+    assert not found.diverged
+    assert [growth.batch for growth in found.growths] == [256, 512]
+    assert {growth.rule for growth in found.growths} <= {"patience", "eigenvalue"}
+    assert [stretch.ratio for stretch in found.stretches] == [0.2, 0.1, 0.0]
+    assert len(found.eigenvalues) == 9
+    assert all(each.num_products > 0 for each in found.eigenvalues)
+    assert price(found).attacks > 0
+
+
+def test_a_replayed_run_grows_where_it_is_told(few_images):
+    tiny, changed = replace(USUAL, epochs=3, max_batch=512), {"observe": {"every_updates": 1}}
+    found = train(Work(jobs("abs", tiny).job | changed, course=((384, 256), (640, 512))))
+    # In force an update after it was decided: 384 + 128; the epoch ends with an update of 128.
+    grown_at = [(growth.samples, growth.batch, growth.rule) for growth in found.growths]
+    assert grown_at == [(512, 256, "replayed"), (896, 512, "replayed")]
 
 
 def outcomes():

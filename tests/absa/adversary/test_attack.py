@@ -66,6 +66,7 @@ def by_hand(model, x, y):
     return torch.stack(moved)
 
 
+@settings(max_examples=40)
 @given(
     start=st.integers(0, 10**7),
     length=st.integers(1, 300),
@@ -165,7 +166,7 @@ def test_an_attack_raises_the_loss():
     assert after.mean() > before.mean()
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(
     length=st.integers(1, 30),
     plan=st.lists(st.integers(1, 12), min_size=1, max_size=4),

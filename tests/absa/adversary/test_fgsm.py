@@ -1,7 +1,7 @@
 """One signed step, in the inputs' own unit and inside their range."""
 
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from absa.adversary.fgsm import fgsm
@@ -28,6 +28,7 @@ def drawn(seed, shape=(4, 3, 5, 5)):
     return (torch.rand(shape, generator=generator, dtype=torch.float64) for _ in range(2))
 
 
+@settings(max_examples=20)
 @given(seed=SEEDS, eps=st.sampled_from([0.005, 0.1, 1.0]))
 def test_normalised_images_move_as_pixels_from_0_to_1_do(seed, eps):
     before, gradient = drawn(seed)
@@ -37,6 +38,7 @@ def test_normalised_images_move_as_pixels_from_0_to_1_do(seed, eps):
     torch.testing.assert_close(pixels(inputs, fgsm(inputs, gradient, eps)), by_hand)
 
 
+@settings(max_examples=40)
 @given(seed=SEEDS, eps=st.floats(0, 10), scale=st.floats(1e-30, 1e30))
 def test_values_stay_in_their_range_and_near_where_they_were(seed, eps, scale):
     before, gradient = drawn(seed)
