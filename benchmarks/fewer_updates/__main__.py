@@ -34,8 +34,7 @@ from benchmarks.fewer_updates.train import prepare
 from benchmarks.measure import Arguments, parser, read, report
 
 GPU_PROCESSES = 6
-"""Side by side on one GPU, if the machine has as many cores: one process of a small network keeps
-a core busy and the GPU hardly."""
+"""Side by side on one GPU, if the machine has as many cores; a guess, not measured yet."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     seeds = options.seeds or size.seeds
     cells = Cells(options.cells or Path(f"fewer_updates-{size.name}.jsonl"), size.name)
     keys = [Key(arm, seed) for arm in options.arms for seed in seeds]
-    order = Order(size, keys, seeds[0], options.side_by_side, options.start_s, tuple(options.set))
+    order = Order(size, keys, options.side_by_side, options.start_s, tuple(options.set))
     try:
         spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(order.side_by_side, spawn, prepare) as pool:
@@ -56,13 +55,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    _tell(cells, size, seeds[0], given)
+    _tell(cells, size, given)
     return 0
 
 
-def _tell(cells: Cells, size: Size, seed: int, given: Arguments) -> None:
-    """Print what all cells of the file say together; draw the policies of one seed."""
-    outcomes = cells.outcomes()
+def _tell(cells: Cells, size: Size, given: Arguments) -> None:
+    """Print what all cells of the file say together; draw the policies of the tuning seed."""
+    outcomes, seed = cells.outcomes(), size.tuning_seed
     tables = [
         main_table(outcomes, size),
         tuning_table(outcomes, seed),
@@ -87,7 +86,7 @@ def _add_arguments(own: argparse.ArgumentParser) -> None:
         metavar="A,B",
         help=f"default: all of {', '.join(TABLE)}; what they wait for is run too",
     )
-    own.add_argument("--seeds", type=_seeds, metavar="0,1", help="the first is also tuned on")
+    own.add_argument("--seeds", type=_seeds, metavar="0,1", help="default: those of the size")
     own.add_argument("--cells", type=Path, metavar="FILE", help="default: fewer_updates-SIZE.jsonl")
     own.add_argument(
         "--side-by-side",

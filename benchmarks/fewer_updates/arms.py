@@ -35,13 +35,11 @@ class Ask:
     Args:
         size: Of the benchmark.
         seed: Of weights and samples.
-        tuning_seed: On which learning rates were tuned.
         known: Outcomes of other cells.
     """
 
     size: Size
     seed: int
-    tuning_seed: int
     known: Mapping[Key, Outcome] = field(default_factory=dict)
 
     def of(self, arm: str) -> Outcome:
@@ -138,7 +136,7 @@ def _linear(ask: Ask, batch: int, share: float) -> Work:
 
 def _tuned(make: Callable[[float], Callable[[Ask], Work]], base: str) -> Callable[[Ask], Work]:
     def job(ask: Ask) -> Work:
-        tried = {s: ask.known[Key(trial(base, s), ask.tuning_seed)].accuracy for s in SHARES}
+        tried = {s: ask.known[Key(trial(base, s), ask.size.tuning_seed)].accuracy for s in SHARES}
         return make(max(tried, key=lambda share: tried[share]))(ask)
 
     return job

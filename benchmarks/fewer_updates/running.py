@@ -25,7 +25,6 @@ class Order:
     Args:
         size: Of the benchmark.
         keys: The cells that are asked for.
-        tuning_seed: On which learning rates are tuned.
         side_by_side: How many at a time, > 0.
         start_s: No cell is begun after so many seconds; None: all are.
         overrides: ``a.b=value``, set in the jobs of the arms whose batch grows.
@@ -33,7 +32,6 @@ class Order:
 
     size: Size
     keys: Sequence[Key]
-    tuning_seed: int
     side_by_side: int
     start_s: float | None = None
     overrides: tuple[str, ...] = ()
@@ -44,13 +42,13 @@ class Order:
         Raises:
             ConfigError: An override is wrong.
         """
-        work = ARMS[key.arm].job(Ask(self.size, key.seed, self.tuning_seed, known))
+        work = ARMS[key.arm].job(Ask(self.size, key.seed, known))
         overrides = () if work.job["policy"]["kind"] == "fixed" else self.overrides
         return Work(json.loads(_in_full(json.dumps(work.job), overrides)), work.course)
 
     def needs(self, key: Key) -> tuple[Key, ...]:
         """Return the cells that a cell waits for."""
-        return ARMS[key.arm].needs(key.seed, self.tuning_seed)
+        return ARMS[key.arm].needs(key.seed, self.size.tuning_seed)
 
 
 @cache  # asked for again whenever another cell is done

@@ -31,6 +31,11 @@ class Size:
     seeds: tuple[int, ...]
 
     @property
+    def tuning_seed(self) -> int:
+        """The seed that learning rates are tuned on."""
+        return self.seeds[0]
+
+    @property
     def updates_at_first_batch(self) -> float:
         """Updates of an epoch at `FIRST_BATCH`; the last one of each is smaller."""
         return -(-NUM_TRAIN // FIRST_BATCH)

@@ -252,7 +252,7 @@ def run_all(order, cells, clock=lambda: 0.0):
 
 def everything(seeds=(0, 1), side_by_side=2):
     keys = [Key(arm, seed) for arm in TABLE for seed in seeds]
-    return Order(USUAL, keys, seeds[0], side_by_side)
+    return Order(USUAL, keys, side_by_side)
 
 
 def test_each_cell_is_run_once_after_what_it_needs_and_never_again(tmp_path):
@@ -267,7 +267,7 @@ def test_each_cell_is_run_once_after_what_it_needs_and_never_again(tmp_path):
 
 def test_what_an_arm_needs_is_run_too(tmp_path):
     cells = Cells(tmp_path / "cells.jsonl", "usual")
-    order = Order(USUAL, [Key("even_tuned", 1)], 0, 1)
+    order = Order(USUAL, [Key("even_tuned", 1)], 1)
     trials = [Key(trial("even", share), 0) for share in SHARES]
     expected = [Key("hybrid", 0), Key("hybrid", 1), *trials, Key("even_tuned", 1)]
     assert all_needed(order) == expected
@@ -277,7 +277,7 @@ def test_what_an_arm_needs_is_run_too(tmp_path):
 
 def test_a_cell_whose_job_has_changed_is_run_again(tmp_path):
     cells = Cells(tmp_path / "cells.jsonl", "usual")
-    order = Order(USUAL, [Key("sgd", 0)], 0, 1)
+    order = Order(USUAL, [Key("sgd", 0)], 1)
     cells.add(*make(Key("sgd", 0), Work({"seed": 0, "stop": {"epochs": 1}})))
     assert len(run_all(order, cells)) == 1
     assert cells.known[Key("sgd", 0)].work.job["stop"]["epochs"] == 15
@@ -286,12 +286,12 @@ def test_a_cell_whose_job_has_changed_is_run_again(tmp_path):
 def test_an_override_is_for_the_arms_that_grow_and_makes_them_other_cells(tmp_path):
     keys = [Key("sgd", 0), Key("abs", 0)]
     cells = Cells(tmp_path / "cells.jsonl", "usual")
-    assert len(run_all(Order(USUAL, keys, 0, 1), cells)) == 2
-    (again,) = run_all(Order(USUAL, keys, 0, 1, overrides=("schedule.scaling=sqrt",)), cells)
+    assert len(run_all(Order(USUAL, keys, 1), cells)) == 2
+    (again,) = run_all(Order(USUAL, keys, 1, overrides=("schedule.scaling=sqrt",)), cells)
     assert again.job["policy"]["kind"] == "abs"
     assert again.job["schedule"]["scaling"] == "sqrt"
     with pytest.raises(ConfigError, match="scaling"):
-        run_all(Order(USUAL, keys, 0, 1, overrides=("schedule.scaling=cubic",)), cells)
+        run_all(Order(USUAL, keys, 1, overrides=("schedule.scaling=cubic",)), cells)
 
 
 def test_after_a_time_no_cell_is_begun_and_the_next_call_goes_on(tmp_path):
@@ -307,7 +307,7 @@ def test_after_a_time_no_cell_is_begun_and_the_next_call_goes_on(tmp_path):
 
 def jobs(arm, size=USUAL):
     known = {Key(name, seed): grown() for name in ARMS for seed in (0, 1)}
-    return ARMS[arm].job(Ask(size, 1, 0, known))
+    return ARMS[arm].job(Ask(size, 1, known))
 
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
