@@ -88,7 +88,7 @@ def _job(ask: Ask, **sections: Section) -> Section:
         },
         "stop": {"epochs": size.epochs},
         "evaluate": {"every_epochs": size.epochs, "batch": 1000},
-        # With a smaller share, when a measurement is due would depend on what else the machine does.
+        # With a smaller share, when one is due would depend on what else the machine does.
         "curvature": {"max_share": 1.0},
         "checkpoint": {"every_s": None, "keep_best": False},
     }
