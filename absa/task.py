@@ -66,7 +66,8 @@ class Task(Protocol):
         It is called for training, curvature, noise scale and adversary alike, so it must depend on
         the model and the batch alone. A task whose samples do not weigh the same (token counts)
         also has ``weights(batch) -> Float[Tensor, " samples"]``; the loss of an update is then
-        ``sum(weights * losses) / sum(weights)``.
+        ``sum(weights * losses) / sum(weights)``. One whose inputs may be perturbed also has
+        ``adversarial_inputs(batch) -> absa.adversary.inputs.Inputs``.
         """
         ...
 

@@ -76,12 +76,21 @@ class Table:
 
 def arguments(name: str, about: str, argv: Sequence[str] | None = None) -> Arguments:
     """Read the command line that all benchmarks share."""
-    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=about)
-    size = parser.add_mutually_exclusive_group()
+    return read(parser(name, about).parse_args(argv))
+
+
+def parser(name: str, about: str) -> argparse.ArgumentParser:
+    """Return what reads it, for a benchmark to add options of its own."""
+    found = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=about)
+    size = found.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="within five minutes on two cores")
     size.add_argument("--full", action="store_true", help="more rounds and larger cases")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows here")
-    given = parser.parse_args(argv)
+    found.add_argument("--json", type=Path, metavar="FILE", help="also write the rows here")
+    return found
+
+
+def read(given: argparse.Namespace) -> Arguments:
+    """Return what was read of the shared part."""
     return Arguments("quick" if given.quick else "full" if given.full else "usual", given.json)
 
 

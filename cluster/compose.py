@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from absa.adversary.inputs import perturbable
 from absa.curvature.build import build_probe, vectors_for
 from absa.curvature.probe import CurvatureProbe
 from absa.curvature.trial import why_not
@@ -86,7 +87,7 @@ def compose(job: Job, device: torch.device) -> Composed:
     if probe is not None:
         replica = replace(replica, signals=vectors_for(job.curvature, replica))
     instruments = Instruments(evaluation, metric_names, probe, _noise(job, replica), missing)
-    return Composed(replica, instruments, rules, _start(job))
+    return Composed(replica, instruments, rules, _start(job, task))
 
 
 def _replica(
@@ -105,6 +106,7 @@ def _replica(
             bn_group=job.batch.bn_group if batch_norms(model) else None,
             precision=job.precision,
             clip_norm=job.clip_norm,
+            eps=job.adversary.eps,
         ),
     )
 
@@ -241,9 +243,14 @@ def _samples(epochs: float | None, num_train: int) -> int | None:
     return None if epochs is None else max(round(epochs * num_train), 1)
 
 
-def _start(job: Job) -> RunState:
+def _start(job: Job, task: Task) -> RunState:
     assert job.batch.micro is not None
-    return RunState(Progress(), Settings(job.batch.initial, job.batch.micro))
+    ratio = job.policy.adversarial_ratio or 0.0
+    if ratio > 0:
+        with placed(job, "policy.kind"):
+            perturbable(task)
+    settings = Settings(job.batch.initial, job.batch.micro, adversarial_ratio=ratio)
+    return RunState(Progress(), settings)
 
 
 def _check_batch(job: Job, num_train: int) -> None:

@@ -14,6 +14,7 @@ from pydantic import (
     model_serializer,
 )
 
+from absa.adversary.config import AdversaryConfig
 from absa.batch import BatchConfig
 from absa.checkpoint_config import CheckpointConfig
 from absa.config import Section
@@ -136,6 +137,7 @@ class Job(Section):
     policy: PolicyConfig = PolicyConfig()
     curvature: CurvatureConfig = CurvatureConfig()
     noise_scale: NoiseScaleConfig = NoiseScaleConfig()
+    adversary: AdversaryConfig = AdversaryConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     workers: WorkersConfig = WorkersConfig()
     elastic: ElasticConfig = ElasticConfig()

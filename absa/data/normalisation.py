@@ -1,5 +1,6 @@
 """Mean and standard deviation of pixels: from bytes to what a model takes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -52,10 +53,30 @@ class Normalisation:
 
 
 @lru_cache(maxsize=8)
-def _affine(normalisation: Normalisation, device: torch.device) -> tuple[Tensor, Tensor]:
-    columns = normalisation.per_pixel_step, normalisation.lowest
-    scale, offset = (torch.tensor(column, device=device).view(-1, 1, 1) for column in columns)
-    return scale, offset
+def image_range(
+    normalisation: Normalisation, device: torch.device
+) -> tuple[Float[Tensor, "c 1 1"], Float[Tensor, "c 1 1"], Float[Tensor, "c 1 1"]]:
+    """Return, for each channel, the extent, the least and the most of what the model takes.
+
+    The extent is how far it moves when a pixel goes from 0 to 255.
+    """
+    std, lowest, highest = (
+        _per_channel(each, device)
+        for each in (normalisation.std, normalisation.lowest, normalisation.highest)
+    )
+    return 1 / std, lowest, highest
+
+
+@lru_cache(maxsize=8)
+def _affine(
+    normalisation: Normalisation, device: torch.device
+) -> tuple[Float[Tensor, "c 1 1"], Float[Tensor, "c 1 1"]]:
+    scale = _per_channel(normalisation.per_pixel_step, device)
+    return scale, _per_channel(normalisation.lowest, device)
+
+
+def _per_channel(numbers: Sequence[float], device: torch.device) -> Float[Tensor, "c 1 1"]:
+    return torch.tensor(numbers, device=device).view(-1, 1, 1)
 
 
 def measure(images: UInt8[np.ndarray, "n h w c"]) -> Normalisation:

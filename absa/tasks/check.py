@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from absa.adversary.inputs import checked_inputs, perturbable
 from absa.errors import TaskError
 from absa.task import Batch, Task
 
@@ -26,7 +27,9 @@ def check_task(task: Task, model: nn.Module, batch: Batch) -> tuple[str, ...]:
 
     Raises:
         TaskError: The model has nothing to train, the losses are not one finite number per
-            sample that depends on the model, or the metrics are no finite sums with a count.
+            sample that depends on the model, the metrics are no finite sums with a count, or what
+            can be perturbed is not one row per sample.
+        ConfigError: ``adversarial_inputs`` is no method.
     """
     if not isinstance(model, nn.Module):
         raise TaskError(
@@ -48,6 +51,8 @@ def check_task(task: Task, model: nn.Module, batch: Batch) -> tuple[str, ...]:
     weights = getattr(task, "weights", None)
     if weights is not None:
         _check_weights(weights(batch), num_samples)
+    if hasattr(task, "adversarial_inputs"):
+        checked_inputs(perturbable(task), batch, num_samples)
     return tuple(sorted(set(metrics) - {"count"}))
 
 

@@ -8,10 +8,12 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from absa.adversary.inputs import Inputs
 from absa.data.augmentation import Augmentation
 from absa.data.config import DataConfig
 from absa.data.image_set import ImageSet
 from absa.data.images import ImageBatch, ImageSource
+from absa.data.normalisation import Normalisation, image_range
 from absa.data.open import normalisation_of, open_data
 from absa.models.config import ModelConfig
 from absa.task import Datasets
@@ -38,6 +40,11 @@ class ImageClassification:
         """
         return open_data(self._data, self._seed)
 
+    @cached_property
+    def normalisation(self) -> Normalisation:
+        """Return what brings pixels to what the model takes."""
+        return normalisation_of(self._data, self.images)
+
     def build_model(self) -> nn.Module:
         """Return the network for the set's image size and classes."""
         from absa.models import build_model
@@ -50,11 +57,10 @@ class ImageClassification:
 
     def datasets(self) -> Datasets:
         """Return the training images, augmented as the job says, and the test images."""
-        normalisation = normalisation_of(self._data, self.images)
         augmentation = Augmentation(self._data.crop_padding, self._data.flip)
         return Datasets(
-            ImageSource(self.images.train, normalisation, augmentation),
-            ImageSource(self.images.test, normalisation, Augmentation()),
+            ImageSource(self.images.train, self.normalisation, augmentation),
+            ImageSource(self.images.test, self.normalisation, Augmentation()),
         )
 
     def losses(self, model: nn.Module, batch: ImageBatch) -> Float[Tensor, " samples"]:
@@ -74,3 +80,9 @@ class ImageClassification:
             "loss": F.cross_entropy(logits, labels, reduction="sum"),
             "count": torch.tensor(len(labels), device=labels.device),
         }
+
+    def adversarial_inputs(self, batch: ImageBatch) -> Inputs:
+        """Return the images; a perturbation of 1 is a whole pixel from black to full."""
+        images = batch["image"]
+        unit, lowest, highest = image_range(self.normalisation, images.device)
+        return Inputs(images, unit, lowest, highest, lambda moved: {**batch, "image": moved})

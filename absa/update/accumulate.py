@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from absa.adversary.attack import attacked, perturbed
 from absa.losses import checked_losses, checked_weights
 from absa.task import Batch
 from absa.update.cut import Pass, row_order
@@ -25,12 +27,14 @@ class Share:
         epoch: In which the update lies.
         start: Position of the update's first sample in the epoch.
         num_samples: Samples of the whole update, over all ranks.
+        adversarial_ratio: Share of the samples that are perturbed before they are trained on.
     """
 
     passes: Sequence[Pass]
     epoch: int
     start: int
     num_samples: int
+    adversarial_ratio: float = 0.0
 
 
 class Watch(Protocol):
@@ -62,6 +66,7 @@ def accumulate(
         watch: Told of every pass.
 
     Raises:
+        ConfigError: Samples are to be perturbed, but the task does not say what its inputs are.
         TaskError: The task's losses or weights are not one number per sample.
     """
     for number, each in enumerate(share.passes, start=1):
@@ -79,6 +84,10 @@ def accumulate(
 def backward(replica: Replica, share: Share, each: Pass) -> tuple[Tensor, Tensor | float]:
     """Add the gradient of one pass; return the sums of its weighted losses and of its weights."""
     batch = _fetch(replica, each, share.epoch, share.start + each.start)
+    if share.adversarial_ratio:
+        positions = share.start + each.start + row_order(each)
+        (rows,) = attacked(positions, share.adversarial_ratio).nonzero()
+        batch = perturbed(replica, batch, rows, partial(_losses, replica))
     losses = _losses(replica, batch, each.size)
     weights_function = weights_of(replica.task)
     if weights_function is None:

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from absa.adversary.config import DEFAULT_EPS
 from absa.models.running_statistics import RunningStatistics
 from absa.order import SampleOrder
 from absa.task import Batch, Source, Task
@@ -26,12 +27,14 @@ class UpdateOptions:
         verdict: Who judges whether an update is finite. The host waits for it; the device skips a
             step on its own, and the host learns of it one update late. None: the device if that is
             a GPU and the optimizer can skip.
+        eps: How far inputs are moved where some are perturbed, in the task's own unit.
     """
 
     bn_group: int | None
     precision: Precision = "fp32"
     clip_norm: float | None = None
     verdict: Verdict | None = None
+    eps: float = DEFAULT_EPS
 
 
 @dataclass(frozen=True)
@@ -62,12 +65,19 @@ def weights_of(task: Task) -> Callable[[Batch], Tensor] | None:
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
     """Move every tensor of a nested batch to ``device``."""
+    return each_tensor(
+        batch, lambda t: t if t.device == device else t.to(device, non_blocking=True)
+    )
+
+
+def each_tensor(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
+    """Return a nested batch of what ``change`` makes of every tensor."""
     if isinstance(batch, Tensor):
-        return batch if batch.device == device else batch.to(device, non_blocking=True)
+        return change(batch)
     if isinstance(batch, dict):
-        return {key: to_device(value, device) for key, value in batch.items()}
+        return {key: each_tensor(value, change) for key, value in batch.items()}
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(to_device(value, device) for value in batch))
+        return type(batch)(*(each_tensor(value, change) for value in batch))
     if isinstance(batch, list | tuple):
-        return type(batch)(to_device(value, device) for value in batch)
+        return type(batch)(each_tensor(value, change) for value in batch)
     return batch

@@ -115,7 +115,7 @@ class Updater:
         shares = self._cut(num_samples, settings, world_size)
         self._totals.begin(Flags())
         with traceless(replica):
-            share = Share(shares[0], 0, 0, num_samples)
+            share = Share(shares[0], 0, 0, num_samples, settings.adversarial_ratio)
             accumulate(replica, share, self._totals, before_last=lambda: None)
         self._reducer_for(world_size)
 
@@ -164,7 +164,7 @@ class Updater:
             parameter.grad = None
         reducer = self._reducer_for(collective.world_size)
         totals.begin(turn.flags)
-        share = Share(passes, epoch, start, num_samples)
+        share = Share(passes, epoch, start, num_samples, settings.adversarial_ratio)
         self._accumulate(share, cut, lambda: reducer.arm(collective) if reducer else None)
         replica.statistics.pack(totals.statistics)
         if reducer:

@@ -56,3 +56,26 @@ def test_a_task_that_gives_no_datasets_is_told_so(tmp_path, monkeypatch):
 
     with pytest.raises(TaskError, match=r"^job.yaml:1: task.datasets returned a list"):
         compose(job("task: {use: 'hands_back_a_list:Task'}"), torch.device("cpu"))
+
+
+def test_an_adversary_without_inputs_is_refused_before_anything_is_trained(tmp_path, monkeypatch):
+    (tmp_path / "names_no_inputs.py").write_text(
+        "from absa.tasks.image_classification import ImageClassification as Images\n"
+        "from absa.data.config import DataConfig\n"
+        "from absa.models.config import ModelConfig\n"
+        "class Task(Images):\n"
+        "    adversarial_inputs = property()\n"
+        "    def __init__(self): super().__init__(DataConfig(), ModelConfig(), 0)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    text = "task: {use: 'names_no_inputs:Task'}\npolicy: {kind: absa}"
+    with pytest.raises(ConfigError, match=r"^job.yaml:2: policy.kind = .*does not say"):
+        compose(job(text), torch.device("cpu"))
+
+
+def test_the_share_that_is_perturbed_at_first_is_the_policys():
+    ratios = [
+        compose(job(f"policy: {{kind: {kind}}}"), torch.device("cpu")).start.settings
+        for kind in ("absa", "abs")
+    ]
+    assert [each.adversarial_ratio for each in ratios] == [0.2, 0.0]

@@ -119,3 +119,12 @@ def test_the_model_and_the_random_state_are_left_as_they_were():
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert torch.equal(torch.get_rng_state(), state)
     assert all(p.grad is None for p in model.parameters())
+
+
+def test_inputs_that_can_be_perturbed_are_checked():
+    class _Attacked(_Task):
+        def adversarial_inputs(self, batch):
+            return batch["x"]
+
+    with pytest.raises(TaskError, match=r"adversarial_inputs returned a Tensor; it must return"):
+        _check(_Attacked())

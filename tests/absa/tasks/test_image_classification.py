@@ -76,3 +76,17 @@ def test_evaluation_data_is_never_augmented(make_task):
 def test_the_seed_splits_the_digits(make_task):
     other = ImageClassification(data=DataConfig(), model=ModelConfig(), seed=1)
     assert not np.array_equal(make_task().images.test.images, other.images.test.images)
+
+
+def test_a_perturbation_of_images_counts_in_pixels_from_0_to_1(make_task):
+    task = make_task(mean=(0.2,), std=(0.3,), crop_padding=2)
+    batch = _batch(task)
+    inputs = task.adversarial_inputs(batch)
+    pixels = 0.2 + 0.3 * batch["image"]
+    assert pixels.min() == pytest.approx(0, abs=1e-6)
+    torch.testing.assert_close(0.2 + 0.3 * inputs.lowest, torch.zeros(1, 1, 1))
+    torch.testing.assert_close(0.2 + 0.3 * inputs.highest, torch.ones(1, 1, 1))
+    moved = inputs.put(batch["image"] + 0.1 * inputs.unit)
+    torch.testing.assert_close(0.2 + 0.3 * moved["image"], pixels + 0.1)
+    assert moved["label"] is batch["label"]
+    assert batch["image"] is inputs.values

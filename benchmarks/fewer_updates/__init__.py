@@ -1,0 +1,1 @@
+"""How few updates training needs, and what deciding the batch while it trains has to do with it."""
