@@ -225,7 +225,7 @@ def _circumstances(job: Job, num_train: int) -> Circumstances:
     total = total_samples(job.stop, num_train)
     return Circumstances(
         initial_batch=job.batch.initial,
-        following=Following(job.schedule.scaling, job.schedule.reference_batch),
+        following=Following(job.schedule.scaling or "linear", job.schedule.reference_batch),
         momentum=job.optimizer.momentum if job.optimizer.name == "sgd" else None,
         epochs=None if total is None else total / num_train,
     )

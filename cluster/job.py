@@ -26,6 +26,7 @@ from absa.optim.config import OptimizerConfig
 from absa.policy.config import PolicyConfig
 from absa.run_folder import RUN_NAME
 from absa.schedules.config import ScheduleConfig
+from absa.schedules.scaling import ScalingRule
 from absa.stop import StopConfig
 from cluster.elastic.config import ElasticConfig
 
@@ -191,6 +192,10 @@ def fill_defaults(job: Job) -> Job:
       ``workers.min`` workers a group, if it is at least 2, else ``batch.initial``. It depends on
       neither ``batch.micro`` nor the workers that join later: they never change the result.
 
+    - ``schedule.scaling``: AdaScale's gain where the batch may grow and the noise scale is
+      measured: that is the linear rule far below the noise scale and bounded above it, where the
+      linear rule runs away; else linear.
+
     It does not judge: a job that breaks a rule is filled as well.
     """
     initial = job.batch.initial
@@ -200,12 +205,19 @@ def fill_defaults(job: Job) -> Job:
         "bn_group": job.batch.bn_group or _default_group(initial, initial // job.workers.min),
     }
     workers = {"max": job.workers.max or job.workers.min}
+    schedule = {"scaling": job.schedule.scaling or _scaling(job, batch["max"])}
     return job.model_copy(
         update={
             "batch": job.batch.model_copy(update=batch),
             "workers": job.workers.model_copy(update=workers),
+            "schedule": job.schedule.model_copy(update=schedule),
         }
     )
+
+
+def _scaling(job: Job, max_batch: int) -> ScalingRule:
+    grows = max_batch > job.batch.initial and job.policy.kind != "fixed"
+    return "gain" if grows and job.noise_scale.every_updates is not None else "linear"
 
 
 def divisors(number: int) -> list[int]:

@@ -21,7 +21,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
-TASK, LOOP, SIGNALS = blocks("python")
+TASK, LOOP, SIGNALS, POLICY = blocks("python")
 FIRST_JOB, OWN_JOB = blocks("yaml")
 
 
@@ -65,6 +65,12 @@ def test_the_signals_of_ones_own_loop_are_measured():
     exec(SIGNALS, names)
     assert names["found"].lower <= names["found"].upper
     assert names["window"].scales(names["average"]).whole.lower >= 0
+
+
+def test_the_policy_of_ones_own_loop_decides():
+    names = {}
+    exec(POLICY, names)
+    assert names["decision"].after.batch == 128
 
 
 def test_every_command_is_in_the_table_and_every_one_shown_exists():

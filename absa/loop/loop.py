@@ -203,7 +203,8 @@ def _boundary(training: Training) -> Flags:
     observes = (progress.updates + progress.skipped) % rules.observe_updates == 0
     if observes:
         observe(training)
-    if observes or training.standing.measured_at == progress.samples:
+    standing = training.standing
+    if observes or progress.samples in (standing.measured_at, standing.evaluated_at):
         decide(training)
     reason = end_reason(training, asked)
     if reason == "updates":

@@ -72,8 +72,9 @@ class DecayConfig(ChoiceSection):
 class ScheduleConfig(Section):
     """Learning rate = optimizer.lr, scaled with the batch, warmed up and decayed."""
 
-    scaling: Literal["linear", "sqrt", "none", "gain"] = "linear"
-    """How it grows with global batch / reference_batch; gain: AdaScale's, by the noise scale."""
+    scaling: Literal["linear", "sqrt", "none", "gain"] | None = None
+    """How it grows with global batch / reference_batch; gain: AdaScale's, by the noise scale.
+    Default: gain in a job whose batch may grow and whose noise scale is measured, else linear."""
     reference_batch: int = Field(64, gt=0)
     """The batch that ``optimizer.lr`` is meant for [samples]."""
     warmup: WarmupConfig = WarmupConfig()

@@ -114,7 +114,7 @@ def learning_rate(
     return LearningRate(
         reference_lr=lr,
         reference_batch=schedule.reference_batch,
-        scaling=schedule.scaling,
+        scaling=schedule.scaling or "linear",
         warmup=_warmup(schedule.warmup, num_train, total_samples),
         decay=_decay(schedule.decay, lr, num_train, total_samples),
     )

@@ -43,9 +43,9 @@ class Case:
     way: str
     ranks: int
     bn_group: int | None
-    every: tuple[int, ...] = (1, 2, 10)
+    every: tuple[int, ...] = (1, 2, 12)
     probe: bool = False
-    block: int = 10
+    block: int = 12
     share: float = 1.0
 
     @property
@@ -55,10 +55,10 @@ class Case:
 
 
 CASES = (
-    Case(MLP, "halves", 1, None, block=100, share=3),
-    Case(MLP, "units", 2, None, block=100, share=1.5),
-    Case(RESNET, "halves", 1, 64, every=(1, 10)),
-    Case(RESNET, "units", 2, 128, every=(1, 10), share=0.75),
+    Case(MLP, "halves", 1, None, block=96, share=3),
+    Case(MLP, "units", 2, None, block=96, share=1.5),
+    Case(RESNET, "halves", 1, 64, every=(1, 12)),
+    Case(RESNET, "units", 2, 128, every=(1, 12), share=0.75),
     # In blocks of the hundred updates of a job it would say the same, in minutes.
     Case(RESNET, "probe", 1, 128, every=(1,), probe=True, block=1),
 )

@@ -33,6 +33,8 @@ class SecondRank(SingleProcess):
 
 CPU = torch.device("cpu")
 SMALL = [
+    "schedule.scaling=linear",
+    "policy.kind=fixed",
     "model.name=mlp",
     "model.args.hidden=[8]",
     "schedule.warmup.kind=none",
