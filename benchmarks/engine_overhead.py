@@ -127,8 +127,17 @@ class Nowhere:
         return None
 
 
-def our_loop(case: Case, collective: Collective, device: torch.device) -> Callable[[], None]:
-    """Return a call that makes ``case.block`` updates through our loop."""
+def our_loop(
+    case: Case, collective: Collective, device: torch.device, settings: Settings | None = None
+) -> Callable[[], None]:
+    """Return a call that makes ``case.block`` updates through our loop.
+
+    Args:
+        case: ``micro_batch`` is a batch-norm group.
+        collective: The ranks.
+        device: Where to.
+        settings: Of the updates; None: a group on each rank.
+    """
     task = RandomImages(case)
     # Both loops have their images where they compute.
     source = keep_on_device(task.datasets().train, device, task.images.nbytes)
@@ -160,7 +169,7 @@ def our_loop(case: Case, collective: Collective, device: torch.device) -> Callab
         keep_best=False,
         max_skipped=5,
     )
-    settings = Settings(case.micro_batch * collective.world_size, case.micro_batch)
+    settings = settings or Settings(case.micro_batch * collective.world_size, case.micro_batch)
     outside = Outside(collective, Nowhere(), Nowhere())
     loop = Loop(replica, Instruments(source, ()), rules, outside, RunState(Progress(), settings))
 
