@@ -8,7 +8,12 @@ _LEVERS = ("global_batch", "lr_scale", "adversarial_ratio")
 
 
 def decision_words(record: Record) -> str | None:
-    """Return what has changed and why; None where everything was kept."""
+    """Return what has changed and why; None where everything was kept.
+
+    That the learning rate has followed the noise scale a little is seen on its curve.
+    """
+    if record.get("rule") == "rate":
+        return None
     pairs = {name: _pair(record, name) for name in _LEVERS}
     words = [
         _said(name, *pair)

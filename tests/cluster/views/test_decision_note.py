@@ -27,7 +27,14 @@ def test_what_bounded_it_is_said_too():
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"global_batch": None}, {"lr_scale": [1.0]}, {"global_batch": ["a", "b"]}]
+    "changes",
+    [
+        {},
+        {"rule": "rate", "lr_scale": [1.0, 1.1]},
+        {"global_batch": None},
+        {"lr_scale": [1.0]},
+        {"global_batch": ["a", "b"]},
+    ],
 )
 def test_what_is_kept_is_no_note(changes):
     assert describe(decision(**changes)) is None
