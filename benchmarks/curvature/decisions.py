@@ -5,6 +5,9 @@ from dataclasses import astuple, dataclass
 from itertools import accumulate
 from typing import Self
 
+ASKED = "ours, asked whether halved"
+"""What a job decides by: our tracker, asked the policy's question."""
+
 FACTOR = 2.0
 """Of ABS (arXiv:1810.01021): the batch grows when the eigenvalue has halved."""
 

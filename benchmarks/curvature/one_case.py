@@ -13,7 +13,7 @@ from operator import add
 from absa.curvature.hessian import Hessian
 from absa.curvature.problem import Problem
 from benchmarks.curvature.cases import EPOCH_UPDATES, Case, Frontier
-from benchmarks.curvature.decisions import Agreement, agreement, falls
+from benchmarks.curvature.decisions import ASKED, Agreement, agreement, falls
 from benchmarks.curvature.frontier import (
     Series,
     Truth,
@@ -155,7 +155,7 @@ def _methods() -> dict[str, Method]:
     how = tracker()
     return {
         "ours": ours(how),
-        "ours, asked whether halved": asked(how),
+        ASKED: asked(how),
         "PyHessian": by_pyhessian(PYHESSIAN),
         f"curvlinops + eigsh, tol {ARPACK.tolerance:g}": by_curvlinops(ARPACK),
         "authors' recipe": cold_power(AUTHORS),

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from benchmarks.curvature.decisions import Agreement
+from benchmarks.curvature.decisions import ASKED, Agreement
 from benchmarks.curvature.frontier import Spot, Truth, error
 from benchmarks.curvature.methods import Measurement
 from benchmarks.curvature.sampling import SamplingErrors
@@ -86,14 +86,17 @@ def _errors(found: Sequence[Measurement], exact: Sequence[Truth]) -> list[float]
 def decision_rows(case: str, found: Mapping[str, Agreement]) -> list[Row]:
     """Return how often ours decides as the truth does, and never too early, beside each other.
 
+    Ours is the tracker that is asked; "ours" beside it, whose values are compared, is a peer here.
+
     Args:
         case: What was decided about.
-        found: By method; "ours" among them.
+        found: By method; `ASKED` among them.
     """
     rows = []
-    ours = found["ours"]
+    ours = found[ASKED]
     for name, peer in found.items():
-        if name != "ours":
+        if name != ASKED:
+            name = "ours, by its values" if name == "ours" else name
             agree = compare(case, "decisions that agree, %", _agree(ours), _agree(peer), name)
             early = compare(case, NO_FALSE_GROWTH, _not_early(ours), _not_early(peer), name)
             rows += [agree, on_ours(early, NEVER_EARLY, early.ours)]

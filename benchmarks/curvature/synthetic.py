@@ -18,7 +18,7 @@ from torch import Tensor
 
 from absa.curvature.tracker import HessianTracker, measure_operator
 from absa.signals import FallTest
-from benchmarks.curvature.decisions import FACTOR, Agreement, agreement, falls
+from benchmarks.curvature.decisions import ASKED, FACTOR, Agreement, agreement, falls
 from benchmarks.curvature.iterations import Setting, power, random_start, stopped
 
 DIM = 4096
@@ -113,7 +113,7 @@ def synthetic_agreement(
     matrices = list(walk(shape, points, seed))
     decided = {
         "ours": falls(_values(how, matrices)),
-        "ours, asked whether halved": _asked(how, matrices),
+        ASKED: _asked(how, matrices),
     }
     for name, setting in powers.items():
         decided[name] = falls([_power(m, setting, i) for i, m in enumerate(matrices)])
