@@ -5,8 +5,8 @@ A record is a flat JSON object. Every record has ``event`` (its kind), ``time`` 
 so far; epoch = samples / num_train). The other keys, by kind:
 
 run_started     run, name, task, model, num_parameters, num_train, num_evaluation, workers, device,
-                threads, total_samples (null when the end is not known in samples), resumed_from
-                (checkpoint name or null)
+                threads, total_samples (null when the end is not known in samples), policy (its
+                kind), resumed_from (checkpoint name or null)
 observation     loss (mean over the samples since the last observation), gradient_norm (of the last
                 update, before clipping), learning_rate, global_batch, micro_batch,
                 accumulation_steps (most passes of a rank), workers, samples_per_s, update_s
@@ -20,7 +20,8 @@ curvature       value (largest eigenvalue; null if nothing was measured), values
                 upper (null if not bounded), failure_probability, stopped, num_products,
                 num_samples, seconds (see `absa.signals.Curvature`)
 decision        rule (of the policy; "keep", "missing", "stale", "undecided", "bounded", "hold":
-                nothing changes; "rate": the learning rate alone does), reason, numbers
+                nothing changes; "dropped": what was decided came to nothing, because an operator
+                was faster; "rate": the learning rate alone changes), reason, numbers
                 (object: what was compared), limited_by (list of texts), decided_at (samples),
                 global_batch, lr_scale, adversarial_ratio ([before, after] each)
 warning         text (what the run must do without)

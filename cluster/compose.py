@@ -21,14 +21,9 @@ from absa.noise_scale.average import NoiseWindow
 from absa.noise_scale.groups import layer_groups
 from absa.optim.build import build_optimizer
 from absa.order import SampleOrder
-from absa.policy.build import Circumstances, build_decider
-from absa.policy.following import Following
-from absa.policy.limits import Limits
 from absa.progress import Progress
 from absa.rules import Rules
 from absa.run_state import RunState
-from absa.schedules.learning_rate import learning_rate
-from absa.settings import Settings
 from absa.stop import total_samples
 from absa.task import Source, Task
 from absa.tasks.check import check_task
@@ -36,6 +31,7 @@ from absa.tasks.image_classification import ImageClassification
 from absa.tasks.load import load_task
 from absa.update.replica import Replica, UpdateOptions, to_device
 from cluster.job import Job
+from cluster.job_policy import check_batch, deciding, start_settings
 from cluster.job_rules import check_with_data
 from cluster.placed import placed
 
@@ -70,7 +66,7 @@ def compose(job: Job, device: torch.device) -> Composed:
         task = build_task(job)
         train, evaluation = _sources(task, device)
     check_with_data(job, len(train))
-    _check_batch(job, len(train))
+    check_batch(job, len(train))
     with placed(job, "schedule.decay.kind"):
         rules = _rules(job, len(train))
     torch.manual_seed(job.seed)
@@ -170,6 +166,7 @@ def describe(composed: Composed, job: Job, world_size: int) -> Record:
         "device": str(replica.device),
         "threads": torch.get_num_threads(),
         "total_samples": total_samples(job.stop, len(replica.train)),
+        "policy": job.policy.kind,
     }
 
 
@@ -199,10 +196,9 @@ def _check_task(
 
 
 def _rules(job: Job, num_train: int) -> Rules:
+    policy = deciding(job, num_train)
     return Rules(
-        learning_rate=learning_rate(
-            job.optimizer.lr, job.schedule, num_train, total_samples(job.stop, num_train)
-        ),
+        learning_rate=policy.course.learning_rate,
         stop=job.stop,
         evaluate_samples=max(round(job.evaluate.every_epochs * num_train), 1),
         evaluate_batch=job.evaluate.batch,
@@ -215,28 +211,9 @@ def _rules(job: Job, num_train: int) -> Rules:
         probe_updates=job.noise_scale.probe_every_updates,
         curvature_samples=_samples(job.curvature.every_epochs, num_train),
         curvature_share=job.curvature.max_share,
-        decider=build_decider(job.policy, _circumstances(job, num_train)),
-        limits=_limits(job, num_train),
+        decider=policy.decider,
+        limits=policy.limits,
     )
-
-
-def _circumstances(job: Job, num_train: int) -> Circumstances:
-    """Return what the other sections say to the policy."""
-    total = total_samples(job.stop, num_train)
-    return Circumstances(
-        initial_batch=job.batch.initial,
-        following=Following(job.schedule.scaling or "linear", job.schedule.reference_batch),
-        momentum=job.optimizer.momentum if job.optimizer.name == "sgd" else None,
-        epochs=None if total is None else total / num_train,
-    )
-
-
-def _limits(job: Job, num_train: int) -> Limits:
-    """Return what the policy must not exceed."""
-    assert job.batch.max is not None
-    assert job.batch.bn_group is not None
-    largest = min(job.batch.max, num_train)
-    return Limits(largest, min(job.batch.initial, largest), min(job.batch.bn_group, largest))
 
 
 def _samples(epochs: float | None, num_train: int) -> int | None:
@@ -244,28 +221,11 @@ def _samples(epochs: float | None, num_train: int) -> int | None:
 
 
 def _start(job: Job, task: Task) -> RunState:
-    assert job.batch.micro is not None
-    ratio = job.policy.adversarial_ratio or 0.0
-    if ratio > 0:
+    settings = start_settings(job)
+    if settings.adversarial_ratio > 0:
         with placed(job, "policy.kind"):
             perturbable(task)
-    settings = Settings(job.batch.initial, job.batch.micro, adversarial_ratio=ratio)
     return RunState(Progress(), settings)
-
-
-def _check_batch(job: Job, num_train: int) -> None:
-    if job.batch.initial > num_train:
-        raise ConfigError(
-            f"{job.place('batch.initial')}: batch.initial is {job.batch.initial}, but the training "
-            f"data has {num_train} samples; "
-            f"an update takes at most all of them: use 1 to {num_train}"
-        )
-    if job.batch.max is not None and job.batch.max > num_train:
-        raise ConfigError(
-            f"{job.place('batch.max')}: batch.max is {job.batch.max}, but the training data has "
-            f"{num_train} samples; an update takes at most all of them: use {job.batch.initial} to "
-            f"{num_train}"
-        )
 
 
 def _check_target(job: Job, metric_names: tuple[str, ...]) -> None:

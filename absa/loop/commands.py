@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 
 from absa.boundary import Command
-from absa.loop.deciding import change, put_in_force
+from absa.loop.deciding import change, drop, put_in_force
 from absa.loop.observing import observe
 from absa.loop.training import Training
 from absa.policy.decided import Decided
@@ -46,6 +46,7 @@ def _follow(training: Training, decided: Decided) -> None:
     old = training.settings
     # What was decided about another batch, or is held by now, is decided anew.
     if old.hold or old.global_batch != decided.decision.before.batch:
+        drop(training, decided)
         return
     observe(training)
     put_in_force(training, decided)

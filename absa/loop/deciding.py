@@ -12,8 +12,8 @@ from absa.loop.training import Training
 from absa.optim.build import rescale_momentum
 from absa.policy.decided import Decided
 from absa.policy.decision import Decision
-from absa.policy.limits import Limits
 from absa.policy.observation import Observation
+from absa.policy.standpoint import Course, Heard, limits_under, see
 from absa.settings import Settings
 from absa.stop import total_samples
 
@@ -25,7 +25,8 @@ def decide(training: Training) -> None:
         return
     training.stand(decided_at=samples)
     known, seen = training.policy, observed(training)
-    after, decision = decider.decide(known, seen, _limits(training))
+    limits = limits_under(training.settings, training.rules.limits)
+    after, decision = decider.decide(known, seen, limits)
     if decision.changes or after != known:
         training.decided = Decided(decision, after)
     if not decision.changes:
@@ -40,6 +41,23 @@ def put_in_force(training: Training, decided: Decided) -> None:
         change(training, _settings(training, decided.decision))
 
 
+def drop(training: Training, decided: Decided) -> None:
+    """Note that a decision comes to nothing, with the memory that came with it."""
+    seen, was = observed(training), decided.decision
+    if training.settings.hold:
+        why = "an operator holds the settings"
+    else:
+        why = f"an operator has set the batch to {seen.global_batch}"
+    dropped = Decision(
+        samples=was.samples,
+        before=seen.levers,
+        after=seen.levers,
+        rule="dropped",
+        reason=f"a batch of {was.after.batch} was decided ({was.rule}), but {why}",
+    )
+    training.record("decision", **_said(dropped))
+
+
 def change(training: Training, new: Settings) -> None:
     """Put other settings in force; momentum that holds the learning rate goes with it."""
     samples = training.progress.samples
@@ -48,41 +66,13 @@ def change(training: Training, new: Settings) -> None:
     training.settings = new
 
 
-def _limits(training: Training) -> Limits:
-    """Return the job's limits, and what an operator has made of them."""
-    limits, settings = training.rules.limits, training.settings
-    largest = min(limits.max_batch, settings.max_batch or limits.max_batch)
-    return replace(limits, hold=settings.hold, max_batch=largest)
-
-
 def observed(training: Training) -> Observation:
     """Return what is known at this boundary."""
-    settings, rules, samples = training.settings, training.rules, training.progress.samples
-    num_train, rate = len(training.replica.train), rules.learning_rate
-    base_lr, decay = rate.base(samples)
-    return Observation(
-        update=training.progress.updates,
-        samples=samples,
-        num_train=num_train,
-        total_samples=total_samples(rules.stop, num_train),
-        global_batch=settings.global_batch,
-        lr_scale=_scale(training),
-        adversarial_ratio=settings.adversarial_ratio,
-        base_lr=base_lr,
-        decay=decay,
-        loss=training.last_loss,
-        noise=training.last_noise,
-        curvature=training.signals.curvature,
-        curvature_at=training.signals.curvature_at,
-    )
-
-
-def _scale(training: Training) -> float:
-    """Return what the batch contributes to the learning rate; after a growth, in the end."""
-    settings = training.settings
-    if settings.lr_scale is not None:
-        return settings.lr_scale
-    return training.rules.learning_rate.factor(settings.global_batch)
+    rules, progress, signals = training.rules, training.progress, training.signals
+    num_train = len(training.replica.train)
+    course = Course(num_train, total_samples(rules.stop, num_train), rules.learning_rate)
+    heard = Heard(training.last_loss, training.last_noise, signals.curvature, signals.curvature_at)
+    return see(course, training.settings, heard, progress.samples, progress.updates)
 
 
 def _settings(training: Training, decision: Decision) -> Settings:
