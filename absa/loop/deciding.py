@@ -6,12 +6,11 @@ decision with it; but processors may round differently, so that of rank 0 is wha
 """
 
 from dataclasses import replace
-from typing import Any
 
 from absa.loop.training import Training
 from absa.optim.build import rescale_momentum
 from absa.policy.decided import Decided
-from absa.policy.decision import Decision
+from absa.policy.decision import Decision, as_record
 from absa.policy.observation import Observation
 from absa.policy.standpoint import Course, Heard, limits_under, see
 from absa.settings import Settings
@@ -30,14 +29,14 @@ def decide(training: Training) -> None:
     if decision.changes or after != known:
         training.decided = Decided(decision, after)
     if not decision.changes:
-        training.record("decision", **_said(decision))
+        training.record("decision", **as_record(decision))
 
 
 def put_in_force(training: Training, decided: Decided) -> None:
     """Do what was decided, on every rank."""
     training.policy = decided.known
     if decided.decision.changes:
-        training.record("decision", **_said(decided.decision))
+        training.record("decision", **as_record(decided.decision))
         change(training, _settings(training, decided.decision))
 
 
@@ -55,7 +54,7 @@ def drop(training: Training, decided: Decided) -> None:
         rule="dropped",
         reason=f"a batch of {was.after.batch} was decided ({was.rule}), but {why}",
     )
-    training.record("decision", **_said(dropped))
+    training.record("decision", **as_record(dropped))
 
 
 def change(training: Training, new: Settings) -> None:
@@ -88,18 +87,3 @@ def _settings(training: Training, decision: Decision) -> Settings:
         ramp_samples=decider.ramp_updates * after.batch if decider is not None and climbs else 0,
         adversarial_ratio=after.adversarial_ratio,
     )
-
-
-def _said(decision: Decision) -> dict[str, Any]:
-    """Return a decision as the journal has it."""
-    before, after = decision.before, decision.after
-    return {
-        "rule": decision.rule,
-        "reason": decision.reason,
-        "numbers": dict(decision.numbers),
-        "limited_by": list(decision.limited_by),
-        "decided_at": decision.samples,
-        "global_batch": [before.batch, after.batch],
-        "lr_scale": [before.lr_scale, after.lr_scale],
-        "adversarial_ratio": [before.adversarial_ratio, after.adversarial_ratio],
-    }

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -68,3 +69,18 @@ class Decision:
     def changes(self) -> bool:
         """Whether anything changes."""
         return self.before != self.after
+
+
+def as_record(decision: Decision) -> dict[str, Any]:
+    """Return a decision as the journal has it; see `absa.events`."""
+    before, after = decision.before, decision.after
+    return {
+        "rule": decision.rule,
+        "reason": decision.reason,
+        "numbers": dict(decision.numbers),
+        "limited_by": list(decision.limited_by),
+        "decided_at": decision.samples,
+        "global_batch": [before.batch, after.batch],
+        "lr_scale": [before.lr_scale, after.lr_scale],
+        "adversarial_ratio": [before.adversarial_ratio, after.adversarial_ratio],
+    }

@@ -1,0 +1,1 @@
+"""``absa explain``: the decisions of a run in plain words."""
