@@ -161,6 +161,12 @@ def plan(
 
 
 @app.command()
+def explain(run: Run) -> None:
+    """Print in plain words what a run decided, why, and what it saved."""
+    raise typer.Exit(exit_code_of(lambda: _explain(run)))
+
+
+@app.command()
 def scale(
     run: Run,
     workers: Annotated[
@@ -276,6 +282,13 @@ def _spectrum(run: str, options: Options) -> int:
     from cluster.spectrum.draw import draw_on_terminal
 
     draw_on_terminal(run, options, _default_storage())
+    return ExitCode.FINISHED
+
+
+def _explain(run: str) -> int:
+    from cluster.explaining.explain import explain_on_terminal
+
+    explain_on_terminal(run, _default_storage())
     return ExitCode.FINISHED
 
 

@@ -36,14 +36,14 @@ def load_job(path: Path | None, overrides: Sequence[str] = ()) -> Job:
             problem, with its place.
     """
     if path is not None:
-        return parse_job(_read(path), str(path), overrides)
+        return parse_job(read_file(path), str(path), overrides)
     content = resources.files("cluster").joinpath(DEFAULT_JOB).read_bytes()
-    draft = _draft(content, DEFAULT_JOB)
+    draft = read_draft(content, DEFAULT_JOB)
     written = _override(draft, overrides)
     if draft.data.get("task") is not None:
         for section in {"data", "model"} - written:
             del draft.data[section]
-    return _checked(draft, DEFAULT_JOB)
+    return checked_job(draft, DEFAULT_JOB)
 
 
 def parse_job(content: bytes, file: str, overrides: Sequence[str] = ()) -> Job:
@@ -60,9 +60,9 @@ def parse_job(content: bytes, file: str, overrides: Sequence[str] = ()) -> Job:
     Raises:
         ConfigError: As for `load_job`.
     """
-    draft = _draft(content, file)
+    draft = read_draft(content, file)
     _override(draft, overrides)
-    return _checked(draft, file)
+    return checked_job(draft, file)
 
 
 def dump_job(job: Job) -> str:
@@ -77,7 +77,12 @@ def dump_job(job: Job) -> str:
         raise ConfigError(f"the job cannot be written as YAML: {error}") from error
 
 
-def _read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """Return the content of a job file.
+
+    Raises:
+        ConfigError: It cannot be read, or is far too long.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
@@ -100,8 +105,19 @@ def _neighbour(path: Path) -> str:
     return f"; did you mean {path.parent / near[0]}?" if near else ""
 
 
-def _draft(content: bytes, file: str) -> Draft:
-    """Read a job file as far as its form goes."""
+def read_draft(content: bytes, file: str) -> Draft:
+    """Read a job file as far as its form goes.
+
+    Args:
+        content: The bytes of the file.
+        file: Its name, for messages.
+
+    Returns:
+        What it says; its data is a dict.
+
+    Raises:
+        ConfigError: It is not one of keys with values.
+    """
     draft = read_yaml(_decode(content, file), lambda line: f"{file}:{line}")
     del draft.marks[()]
     if draft.data is None and draft.findings:
@@ -130,7 +146,16 @@ def _override(draft: Draft, overrides: Sequence[str]) -> set[str | int]:
     return {key for text in overrides for key in override(draft, text)[:1]}
 
 
-def _checked(draft: Draft, file: str) -> Job:
+def checked_job(draft: Draft, file: str) -> Job:
+    """Return the job that a draft says, defaults that depend on other values still unset.
+
+    Args:
+        draft: Changed in place where a value is made good.
+        file: Its name, for messages.
+
+    Raises:
+        ConfigError: Something in it is wrong: one message for each problem, with its place.
+    """
     draft.data.setdefault("name", _name_of(file))
     job, findings = validate(Job, draft, file)
     if job is not None:

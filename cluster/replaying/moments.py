@@ -3,8 +3,9 @@
 Only what leads to the weights at the end counts; what a resume has abandoned does not.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from absa.boundary import Command
 from absa.events import Record
@@ -154,16 +155,21 @@ class _Listener:
 
 def _command(record: Record) -> Command:
     changed = mapping(record, "changed")
-    asked = {name: _new(changed.get(name)) for name in _ASKED}
-    batches = {
-        name: int(value) for name, value in asked.items() if type(value) is int and value >= 1
-    }
-    hold = _new(changed.get("hold"))
-    return Command("", hold=hold if isinstance(hold, bool) else None, **batches)
+    hold = _new(changed, "hold")
+    return Command(
+        "",
+        global_batch=_batch(changed, "global_batch"),
+        micro_batch=_batch(changed, "micro_batch"),
+        max_batch=_batch(changed, "max_batch"),
+        hold=hold if isinstance(hold, bool) else None,
+    )
 
 
-_ASKED = ("global_batch", "micro_batch", "max_batch")
+def _batch(changed: Mapping[str, Any], name: str) -> int | None:
+    value = _new(changed, name)
+    return value if type(value) is int and value >= 1 else None
 
 
-def _new(pair: object) -> object:
+def _new(changed: Mapping[str, Any], name: str) -> object:
+    pair = changed.get(name)
     return pair[1] if isinstance(pair, list | tuple) and len(pair) == 2 else None

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from engine import Classify, Points, normed_network
@@ -176,7 +177,7 @@ def test_a_resumed_run_replays_over_all_its_lineages(tmp_path, name, stopped_at,
 def test_another_policy_follows_its_own_decisions(tmp_path, name):
     moments = moments_of(tmp_path, prepare(POLICIES["noise"]).train())
     steps = replay(deciding(POLICIES[name]), moments)
-    for before, after in zip(steps, steps[1:], strict=False):
+    for before, after in pairwise(steps):
         assert after.decision.before == before.decision.after
         if before.decision.changes:
             assert after.moment.samples >= before.in_force_at
