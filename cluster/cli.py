@@ -167,6 +167,23 @@ def explain(run: Run) -> None:
 
 
 @app.command()
+def replay(
+    run: Run,
+    policy: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A policy section in YAML; default: the run's own."),
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Print what another policy would have decided on the recorded signals of a run.
+
+    The run's own policy gives the recorded decisions again. Options of the policy, its limits and
+    what it follows can be changed one by one: --set policy.kind=noise_scale, --set batch.max=1024.
+    """
+    raise typer.Exit(exit_code_of(lambda: _replay(run, policy, overrides or [])))
+
+
+@app.command()
 def scale(
     run: Run,
     workers: Annotated[
@@ -289,6 +306,14 @@ def _explain(run: str) -> int:
     from cluster.explaining.explain import explain_on_terminal
 
     explain_on_terminal(run, _default_storage())
+    return ExitCode.FINISHED
+
+
+def _replay(run: str, policy: Path | None, overrides: Sequence[str]) -> int:
+    from cluster.replaying.draw import draw_on_terminal
+    from cluster.replaying.other import Other
+
+    draw_on_terminal(run, Other(policy, tuple(overrides)), _default_storage())
     return ExitCode.FINISHED
 
 

@@ -30,11 +30,17 @@ def summarised(texts: Iterable[str]) -> list[Reason]:
     Args:
         texts: In order.
     """
-    groups: dict[str, list[str]] = {}
+    groups: dict[tuple[str, ...], list[str]] = {}
     for text in texts:
-        groups.setdefault(_SPAN.sub("#", text), []).append(text)
+        groups.setdefault(_without_numbers(text), []).append(text)
     reasons = [Reason(_merged(group), len(group)) for group in groups.values()]
     return sorted(reasons, key=lambda reason: -reason.count)
+
+
+def _without_numbers(text: str) -> tuple[str, ...]:
+    """Return what stands before, between and after the numbers."""
+    ends = [0, *(end for m in _SPAN.finditer(text) for end in m.span()), len(text)]
+    return tuple(text[start:end] for start, end in zip(ends[::2], ends[1::2], strict=True))
 
 
 def _merged(texts: list[str]) -> str:

@@ -53,14 +53,9 @@ class Comparison:
     unlike: tuple[Moment, ...]
 
     @property
-    def growth(self) -> list[Decision]:
-        """What the other policy would have changed the batch by."""
-        return [
-            step.decision
-            for step in self.steps
-            if step.in_force_at is not None
-            and step.decision.after.batch != step.decision.before.batch
-        ]
+    def moved(self) -> list[Decision]:
+        """What would have changed the batch."""
+        return [step.decision for step in self.steps if _moves(step)]
 
 
 def compare(run: RunFolder, other: Other) -> Comparison:
@@ -125,11 +120,15 @@ def updates_of(steps: Sequence[Step], samples: float, num_train: int) -> int:
     stages = [(0.0, float(steps[0].decision.before.batch))]
     for step in steps:
         decision = step.decision
-        moves = [(float(step.moment.samples), float(decision.before.batch))]
+        batches = [(step.moment.samples, decision.before.batch)]
         if step.in_force_at is not None:
-            moves.append((float(step.in_force_at), float(decision.after.batch)))
-        stages += [move for move in moves if move[1] != stages[-1][1]]
-    stages = [
-        stage for before, stage in zip([None, *stages], stages, strict=False) if stage != before
-    ]
+            batches.append((step.in_force_at, decision.after.batch))
+        for at, batch in batches:
+            if batch != stages[-1][1]:
+                stages.append((float(at), float(batch)))
     return count_updates(stages, samples, num_train)
+
+
+def _moves(step: Step) -> bool:
+    before, after = step.decision.before, step.decision.after
+    return step.in_force_at is not None and before.batch != after.batch

@@ -14,8 +14,9 @@ from absa.policy.decision import Decision
 from absa.policy.limits import Limits
 from absa.policy.observation import Observation
 from absa.policy.rungs import within
-from absa.policy.standpoint import limits_under, see
+from absa.policy.standpoint import Heard, limits_under, see
 from absa.settings import Settings
+from absa.signals import Curvature, FallTest
 from cluster.job_policy import Deciding
 from cluster.replaying.moments import Moment, Order
 
@@ -58,11 +59,17 @@ class _Coming:
 
 @dataclass(frozen=True)
 class _Stand:
-    """Where the hypothetical run stands."""
+    """Where the hypothetical run stands.
+
+    ``measured_at`` is when the curvature was measured last, ``answered`` whether that tells what
+    the policy wanted to know then.
+    """
 
     settings: Settings
     known: PolicyState = field(default_factory=PolicyState)
     coming: _Coming | None = None
+    measured_at: int | None = None
+    answered: bool = True
 
 
 def replay(policy: Deciding, moments: Sequence[Moment]) -> list[Step]:
@@ -78,6 +85,7 @@ def replay(policy: Deciding, moments: Sequence[Moment]) -> list[Step]:
     for moment in moments:
         orders += moment.orders
         if stand.coming is not None and moment.samples < stand.coming.due:
+            stand = _measured(stand, policy.decider, moment.heard)
             continue
         stand, lost = _arrive(stand, orders)
         orders.clear()
@@ -101,7 +109,7 @@ def _arrive(stand: _Stand, orders: Sequence[Order]) -> tuple[_Stand, bool]:
     if coming is not None and not lost:
         settings, known = _follow(settings, coming.decided.decision), coming.decided.known
     settings = _obey(settings, [order for order in orders if order.samples > due])
-    return _Stand(settings, known), lost
+    return replace(stand, settings=settings, known=known, coming=None), lost
 
 
 def _obey(settings: Settings, orders: Sequence[Order]) -> Settings:
@@ -127,7 +135,24 @@ def _follow(settings: Settings, decision: Decision) -> Settings:
     )
 
 
+def _measured(stand: _Stand, decider: Decider, heard: Heard) -> _Stand:
+    """Take note of a new measurement of curvature, and whether it answers what is wanted now."""
+    found = heard.curvature
+    if found is None or heard.curvature_at == stand.measured_at:
+        return stand
+    question, answered = decider.question(stand.known), True
+    if found.stopped in EARLY:
+        answered = question is not None and not _holds(found, question)
+    return replace(stand, measured_at=heard.curvature_at, answered=answered)
+
+
+def _holds(found: Curvature, question: FallTest) -> bool:
+    """Return whether an interval leaves a question open."""
+    return found.lower <= question.level < found.upper
+
+
 def _decide(policy: Deciding, stand: _Stand, moment: Moment) -> tuple[_Stand, Step]:
+    stand = _measured(stand, policy.decider, moment.heard)
     settings, course = stand.settings, policy.course
     seen = see(course, settings, moment.heard, moment.samples, moment.update)
     limits = limits_under(settings, policy.limits)
@@ -137,18 +162,16 @@ def _decide(policy: Deciding, stand: _Stand, moment: Moment) -> tuple[_Stand, St
     if decision.changes or known != stand.known:
         coming = _Coming(Decided(decision, known), due, moment.dropped)
         stand = replace(stand, coming=coming)
-    kept = decision.after.batch == decision.before.batch
-    undecidable = kept and _is_open(policy.decider, known, seen, limits)
+    open_now = not stand.answered and _is_open(policy.decider, known, seen, limits)
+    undecidable = open_now and decision.after.batch == decision.before.batch
     return stand, Step(moment, decision, undecidable, due)
 
 
 def _is_open(decider: Decider, known: PolicyState, seen: Observation, limits: Limits) -> bool:
-    """Return whether the last measurement leaves the policy's question open by ending early."""
-    question, found, at = decider.question(known), seen.curvature, seen.curvature_at
-    if question is None or found is None or at is None or found.stopped not in EARLY:
-        return False
+    """Return whether the last measurement leaves the policy's question open."""
+    question, found = decider.question(known), seen.curvature
     warms = decider.warming is not None and not decider.warming.is_over(seen)
     largest = within(limits.max_batch, limits) <= seen.global_batch
-    if warms or largest or limits.hold:
+    if question is None or found is None or warms or largest or limits.hold:
         return False  # the policy does not ask
-    return found.lower <= question.level < found.upper
+    return _holds(found, question)
