@@ -38,6 +38,11 @@ class Said:
         return any(_moves(pair) for pair in (self.batch, self.lr_scale, self.ratio))
 
     @property
+    def moves_rate_alone(self) -> bool:
+        """Whether the learning rate follows a signal and nothing else changes."""
+        return _moves(self.lr_scale) and not _moves(self.batch) and not _moves(self.ratio)
+
+    @property
     def grows(self) -> bool:
         """Whether the batch becomes larger."""
         return self.batch is not None and self.batch[1] > self.batch[0]

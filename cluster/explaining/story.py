@@ -21,19 +21,24 @@ class Change:
 
 @dataclass(frozen=True)
 class Kept:
-    """Decisions in a row that changed nothing.
+    """Decisions in a row that kept the batch; the learning rate may have followed a signal.
 
     Args:
         first: Samples at the first of them.
         last: Samples at the last.
-        count: How many.
-        reasons: Why.
+        reasons: Why those that changed nothing did not.
+        rates: What the learning rate was multiplied with before and after each time it followed.
     """
 
     first: float
     last: float
-    count: int
     reasons: tuple[Reason, ...]
+    rates: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def count(self) -> int:
+        """How many changed nothing."""
+        return sum(reason.count for reason in self.reasons)
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,7 @@ def _resumed(before: Sequence[Placed], one: Placed) -> str:
 def _joined(told: Iterator[Said | Happened]) -> Iterator[Chapter]:
     kept: list[Said] = []
     for one in told:
-        if isinstance(one, Said) and not one.changes:
+        if isinstance(one, Said) and (one.moves_rate_alone or not one.changes):
             kept.append(one)
             continue
         yield from _kept(kept)
@@ -105,5 +110,6 @@ def _joined(told: Iterator[Said | Happened]) -> Iterator[Chapter]:
 
 def _kept(kept: Sequence[Said]) -> Iterator[Kept]:
     if kept:
-        reasons = summarised(one.reason or one.rule for one in kept)
-        yield Kept(kept[0].samples, kept[-1].samples, len(kept), tuple(reasons))
+        reasons = summarised(one.reason or one.rule for one in kept if not one.changes)
+        rates = [one.lr_scale for one in kept if one.changes and one.lr_scale is not None]
+        yield Kept(kept[0].samples, kept[-1].samples, tuple(reasons), tuple(rates))

@@ -76,11 +76,7 @@ class ExplainedText:
     def _kept(self, kept: Kept, width: int) -> Iterable[Text]:
         first, last = self._place(kept.first), self._place(kept.last)
         at = first if first == last else f"{first} to {last}"
-        times = "once" if kept.count == 1 else f"{kept.count} times"
-        reasons = [
-            one.text + (f" ({one.count})" if len(kept.reasons) > 1 else "") for one in kept.reasons
-        ]
-        return _beside(f"{at:>{_AT - 2}}", [f"kept {times}: {'; '.join(reasons)}"], width, "dim")
+        return _beside(f"{at:>{_AT - 2}}", _why_kept(kept), width, "dim")
 
     def _at(self, samples: float, update: float | None) -> str:
         return f"{self._place(samples):>8}{show.count(update):>9}"
@@ -111,6 +107,20 @@ def _beside(at: str, told: Iterable[str], width: int, style: str) -> list[Text]:
         Text(f"{at if index == 0 else '':<{_AT}}{line}", style if index == 0 else "")
         for index, line in enumerate(lines)
     ]
+
+
+def _why_kept(kept: Kept) -> list[str]:
+    told = []
+    if kept.reasons:
+        times = "once" if kept.count == 1 else f"{kept.count} times"
+        several = len(kept.reasons) > 1
+        reasons = [f"{one.text} ({one.count})" if several else one.text for one in kept.reasons]
+        told.append(f"kept {times}: {'; '.join(reasons)}")
+    if kept.rates:
+        first, last, num = kept.rates[0][0], kept.rates[-1][1], len(kept.rates)
+        steps = "" if num == 1 else f" in {num} steps"
+        told.append(f"the learning rate followed the signals{steps}: x{first:.3g} -> x{last:.3g}")
+    return told
 
 
 def _without(run: Explained) -> str:

@@ -55,7 +55,11 @@ class Comparison:
     @property
     def moved(self) -> list[Decision]:
         """What would have changed the batch."""
-        return [step.decision for step in self.steps if _moves(step)]
+        return [one.decision for one in self.steps if self.is_in_force(one) and _moves(one)]
+
+    def is_in_force(self, step: Step) -> bool:
+        """Return whether a decision would have come into force before the end of the run."""
+        return step.in_force_at is not None and step.in_force_at < self.samples
 
 
 def compare(run: RunFolder, other: Other) -> Comparison:
@@ -130,5 +134,4 @@ def updates_of(steps: Sequence[Step], samples: float, num_train: int) -> int:
 
 
 def _moves(step: Step) -> bool:
-    before, after = step.decision.before, step.decision.after
-    return step.in_force_at is not None and before.batch != after.batch
+    return step.decision.before.batch != step.decision.after.batch

@@ -47,7 +47,7 @@ def totals(run: Comparison) -> list[Row]:
     kept = [one.rule for one in run.said if not one.changes]
     other_kept = [one.decision.rule for one in run.steps if not one.decision.changes]
     last = run.steps[-1].decision
-    batch = last.before if run.steps[-1].in_force_at is None else last.after
+    batch = last.after if run.is_in_force(run.steps[-1]) else last.before
     updates = updates_of(run.steps, run.samples, run.num_train)
     num = sum(step.undecidable for step in run.steps)
     return [
@@ -140,7 +140,7 @@ def _pairs(run: Comparison) -> list[tuple[int, Sequence[float], Sequence[float]]
     other = {
         step.moment.samples: [after.batch, after.lr_scale, after.adversarial_ratio]
         for step in run.steps
-        if step.in_force_at is not None and step.decision.changes
+        if run.is_in_force(step) and step.decision.changes
         for after in [step.decision.after]
     }
     return [(at, recorded.get(at, []), other.get(at, [])) for at in sorted({*recorded, *other})]

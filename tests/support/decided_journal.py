@@ -20,7 +20,7 @@ JOB = """\
 name: decided
 batch: {initial: 50, max: 400, bn_group: 50}
 optimizer: {lr: 0.1}
-schedule: {reference_batch: 50, warmup: {kind: none}, decay: {kind: cosine}}
+schedule: {scaling: linear, reference_batch: 50, warmup: {kind: none}, decay: {kind: cosine}}
 stop: {epochs: 8}
 policy: {kind: noise_scale, ratio: 1.0}
 """

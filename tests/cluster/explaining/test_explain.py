@@ -140,3 +140,13 @@ def test_the_command_explains_in_ascii_too(tmp_path, job, records):
     assert "batch 50 -> 100" in result.output
     assert told(folder, encoding="ascii")
     assert CliRunner().invoke(app, ["explain", str(tmp_path / "none")]).exit_code == 2
+
+
+def test_a_learning_rate_that_follows_the_noise_scale_is_told_once(tmp_path):
+    job = resolved("schedule.scaling=gain")
+    records = journal(job)
+    rates = [r for r in records if r["event"] == "decision" and r["rule"] == "rate"]
+    assert len(rates) >= 2
+    text = told(write_run(tmp_path, records, job))
+    assert "the learning rate followed the signals" in text
+    assert "rate: the learning rate follows" not in text
