@@ -42,6 +42,15 @@ class Command:
             if value is not None and value < 1:
                 raise ConfigError(f"{name} is {value} in a command ({self.reason}); at least 1")
 
+    def after(self, waiting: "Command | None") -> "Command":
+        """Return both this command and one that was not taken yet, as one; this one is newer."""
+        if waiting is None:
+            return self
+        names = ("stop", "checkpoint", "global_batch", "micro_batch", "hold", "max_batch")
+        mine = {name: getattr(self, name) for name in names}
+        said = {n: getattr(waiting, n) if value is None else value for n, value in mine.items()}
+        return Command(f"{waiting.reason}; {self.reason}", **said)
+
     def settings(self, old: Settings) -> Settings:
         """Return what is in force from now on; with another batch the scaling rule holds again."""
         batch = self.global_batch or old.global_batch

@@ -5,8 +5,8 @@ A record is a flat JSON object. Every record has ``event`` (its kind), ``time`` 
 so far; epoch = samples / num_train). The other keys, by kind:
 
 run_started     run, name, task, model, num_parameters, num_train, num_evaluation, workers, device,
-                threads, total_samples (null when the end is not known in samples), policy (its
-                kind), resumed_from (checkpoint name or null)
+                threads, global_batch (that it begins with), total_samples (null when the end is not
+                known in samples), policy (its kind), resumed_from (checkpoint name or null)
 observation     loss (mean over the samples since the last observation), gradient_norm (of the last
                 update, before clipping), learning_rate, global_batch, micro_batch,
                 accumulation_steps (most passes of a rank), workers, samples_per_s, update_s
@@ -21,9 +21,10 @@ curvature       value (largest eigenvalue; null if nothing was measured), values
                 num_samples, seconds (see `absa.signals.Curvature`)
 decision        rule (of the policy; "keep", "missing", "stale", "undecided", "bounded", "hold":
                 nothing changes; "dropped": what was decided came to nothing, because an operator
-                was faster; "rate": the learning rate alone changes), reason, numbers
-                (object: what was compared), limited_by (list of texts), decided_at (samples),
-                global_batch, lr_scale, adversarial_ratio ([before, after] each)
+                was faster; "rate": the learning rate alone changes; "share": what is perturbed
+                alone changes), reason, numbers (object: what was compared), limited_by (list of
+                texts), decided_at (samples), global_batch, lr_scale, adversarial_ratio ([before,
+                after] each)
 warning         text (what the run must do without)
 evaluation      metrics (object: name -> number), seconds, best (bool: best so far)
 checkpoint      checkpoint (its name), seconds (writing, in the background), bytes, best (bool)

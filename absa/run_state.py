@@ -36,6 +36,7 @@ class RunState:
         signals: What they have learnt.
         policy: What it remembers.
         decided: What it has decided that is not in force yet.
+        announced: Whether all ranks know that it comes at the next boundary.
     """
 
     progress: Progress
@@ -43,6 +44,7 @@ class RunState:
     signals: SignalState = field(default_factory=SignalState)
     policy: PolicyState = field(default_factory=PolicyState)
     decided: Decided | None = None
+    announced: bool = False
 
 
 def gather(replica: Replica, state: RunState) -> StateTree:
@@ -58,6 +60,7 @@ def gather(replica: Replica, state: RunState) -> StateTree:
         "signals": as_values(state.signals),
         "policy": asdict(state.policy),
         "decided": None if state.decided is None else decided.as_values(state.decided),
+        "announced": state.announced,
     }
     return StateTree(tensors, values)
 
@@ -132,6 +135,7 @@ def beside(values: Mapping[str, Json]) -> RunState:
             from_values(values["signals"]) if "signals" in values else SignalState(),
             PolicyState(**values.get("policy", {})),
             decided.from_values(values["decided"]) if values.get("decided") else None,
+            values.get("announced", False),
         )
     except (TypeError, KeyError) as error:
         raise CheckpointError(

@@ -1,6 +1,6 @@
 """What may change in a running job, the same on every rank and in force from one update on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -12,6 +12,7 @@ class Settings:
         micro_batch: Most samples that go through the model at once.
         lr_scale: What the learning rate of the reference batch is multiplied with; None: what
             ``schedule.scaling`` says of the batch.
+        batch_since: Samples after which another global batch was decided on last.
         ramp_scale: Where it comes from: after a growth it climbs in a straight line.
         ramp_start: Samples after which that line begins.
         ramp_samples: How long it is; 0: there is none.
@@ -23,6 +24,7 @@ class Settings:
     global_batch: int
     micro_batch: int
     lr_scale: float | None = None
+    batch_since: int = 0
     ramp_scale: float = 1.0
     ramp_start: int = 0
     ramp_samples: int = 0
@@ -36,3 +38,7 @@ class Settings:
         if self.lr_scale is None or done >= self.ramp_samples:
             return self.lr_scale
         return self.ramp_scale + (self.lr_scale - self.ramp_scale) * done / self.ramp_samples
+
+    def following(self, old: "Settings", samples: int) -> "Settings":
+        """Return these settings as they come after others, at a number of samples."""
+        return self if self.global_batch == old.global_batch else replace(self, batch_since=samples)

@@ -207,9 +207,9 @@ class Controller:
         return self._commands, self._command
 
     def command(self, command: Command) -> None:
-        """Leave a command for rank 0; a newer one replaces one that was not taken yet."""
+        """Leave a command for rank 0, with what was not taken yet of those before."""
         self._commands += 1
-        self._command = command
+        self._command = command.after(self._command)
 
     def give_up(self) -> bool:
         """End a run that no group trains yet, or none for now; return False if one does."""

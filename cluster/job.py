@@ -192,9 +192,7 @@ def fill_defaults(job: Job) -> Job:
       ``workers.min`` workers a group, if it is at least 2, else ``batch.initial``. It depends on
       neither ``batch.micro`` nor the workers that join later: they never change the result.
 
-    - ``schedule.scaling``: AdaScale's gain where the batch may grow and the noise scale is
-      measured: that is the linear rule far below the noise scale and bounded above it, where the
-      linear rule runs away; else linear.
+    - ``schedule.scaling``: linear, and with adamw the square root.
 
     It does not judge: a job that breaks a rule is filled as well.
     """
@@ -205,7 +203,7 @@ def fill_defaults(job: Job) -> Job:
         "bn_group": job.batch.bn_group or _default_group(initial, initial // job.workers.min),
     }
     workers = {"max": job.workers.max or job.workers.min}
-    schedule = {"scaling": job.schedule.scaling or _scaling(job, batch["max"])}
+    schedule = {"scaling": job.schedule.scaling or _scaling(job)}
     return job.model_copy(
         update={
             "batch": job.batch.model_copy(update=batch),
@@ -215,9 +213,8 @@ def fill_defaults(job: Job) -> Job:
     )
 
 
-def _scaling(job: Job, max_batch: int) -> ScalingRule:
-    grows = max_batch > job.batch.initial and job.policy.kind != "fixed"
-    return "gain" if grows and job.noise_scale.every_updates is not None else "linear"
+def _scaling(job: Job) -> ScalingRule:
+    return "sqrt" if job.optimizer.name == "adamw" else "linear"
 
 
 def divisors(number: int) -> list[int]:

@@ -47,6 +47,7 @@ def deciding(job: Job, num_train: int) -> Deciding:
         following=Following(job.schedule.scaling or "linear", job.schedule.reference_batch),
         momentum=job.optimizer.momentum if job.optimizer.name == "sgd" else None,
         epochs=None if total is None else total / num_train,
+        nesterov=job.optimizer.name == "sgd" and bool(job.optimizer.nesterov),
     )
     rate = learning_rate(job.optimizer.lr, job.schedule, num_train, total)
     return Deciding(

@@ -136,42 +136,78 @@ def _nearest_divisors(number: int, wanted: int) -> str:
 
 def _policy(job: Job) -> Iterator[Problem]:
     """What a policy decides on must be there, and must not contradict what surrounds it."""
-    policy, noise = job.policy, ("noise_scale.every_updates", "policy.kind")
-    assert job.batch.max is not None
-    if job.batch.max == job.batch.initial:
-        return  # there is nothing to decide
+    yield from _rates(job)
+    yield from _batch_warmup(job)
+    if job.batch.max != job.batch.initial:
+        yield from _signals(job)
+
+
+def _signals(job: Job) -> Iterator[Problem]:
+    """The signals of a policy that has something to decide."""
+    kind = job.policy.kind
     blind = "{0} leaves {1} without what it decides on: measure it, or choose another policy"
-    if policy.kind in ("noise_scale", "hybrid") and job.noise_scale.every_updates is None:
-        yield Problem(noise, blind)
-    if policy.kind in ("abs", "absa") and job.curvature.every_epochs is None:
+    if kind in ("noise_scale", "hybrid") and job.noise_scale.every_updates is None:
+        yield Problem(("noise_scale.every_updates", "policy.kind"), blind)
+    if kind in ("abs", "absa") and job.curvature.every_epochs is None:
         yield Problem(("curvature.every_epochs", "policy.kind"), blind)
-    if policy.kind == "schedule" and job.schedule.decay.kind == "none":
+    if kind in ("abs", "absa", "hybrid") and job.curvature.backend == "pyhessian":
+        yield Problem(
+            ("curvature.backend", "policy.kind"),
+            "{0} gives no upper bound, so an eigenvalue never has certainly fallen for {1}: use "
+            "lanczos",
+        )
+    if kind == "schedule" and job.schedule.decay.kind == "none":
         yield Problem(
             ("policy.kind", "schedule.decay.kind"),
             "{0} grows the batch where the learning rate would fall, but it never does: {1}",
         )
+    if kind == "schedule" and job.schedule.scaling == "gain":
+        yield Problem(
+            ("schedule.scaling", "policy.kind"),
+            "{0} does not keep what {1} promises: linear keeps the learning rate, sqrt divides it "
+            "by sqrt(2) where the batch doubles",
+        )
+    if kind == "absa" and job.stop.epochs is None and job.stop.samples is None:
+        yield Problem(
+            ("policy.adversarial_until", "stop"),
+            "{0} is a share of the training, whose length is not known: set stop.epochs or "
+            "stop.samples",
+        )
+
+
+def _rates(job: Job) -> Iterator[Problem]:
     if job.schedule.scaling == "gain" and job.noise_scale.every_updates is None:
         yield Problem(
             ("schedule.scaling", "noise_scale.every_updates"),
             "{0} follows the noise scale, but that is not measured: {1}",
         )
-    yield from _policy_details(job)
-
-
-def _policy_details(job: Job) -> Iterator[Problem]:
-    policy, batch = job.policy, job.batch
-    if policy.lr_margin is not None and job.optimizer.name != "sgd":
+    if job.policy.lr_margin is None:
+        return
+    if job.optimizer.name != "sgd":
         yield Problem(
             ("policy.lr_margin", "optimizer.name"),
-            "{0} is a share of the limit of heavy-ball descent, which says nothing of {1}",
+            "{0} is a share of the limit of descent with momentum, which says nothing of {1}",
         )
-    if policy.warmup is None:
+    if job.curvature.every_epochs is None:
+        yield Problem(
+            ("policy.lr_margin", "curvature.every_epochs"),
+            "{0} is a share of a limit that the curvature sets, but that is not measured: {1}",
+        )
+
+
+def _batch_warmup(job: Job) -> Iterator[Problem]:
+    warmup, batch = job.policy.warmup, job.batch
+    if warmup is None:
         return
     assert batch.max is not None
-    if not batch.initial < policy.warmup.to_batch <= batch.max:
+    if not batch.initial < warmup.to_batch <= batch.max:
         yield Problem(
             ("policy.warmup.to_batch", "batch.max"),
             f"{{0}} must be above batch.initial = {batch.initial} and at most {{1}}",
+        )
+    if job.stop.epochs is not None and warmup.epochs > job.stop.epochs:
+        yield Problem(
+            ("policy.warmup.epochs", "stop.epochs"), "{0} is longer than the training, {1}"
         )
 
 

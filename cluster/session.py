@@ -8,12 +8,13 @@ import torch
 
 from absa.checkpoint import load_checkpoint, newest
 from absa.collective import ALONE, Collective
-from absa.errors import DataError
+from absa.errors import ConfigError, DataError
 from absa.loop import Loop, Outcome
 from absa.optim.build import rescale_momentum
 from absa.outside import Outside
 from absa.run_folder import RunFolder
 from absa.run_state import RunState, restore
+from absa.settings import Settings
 from cluster.compose import Composed, describe, model_key
 from cluster.job import Job
 from cluster.placed import placed
@@ -56,23 +57,40 @@ def begin(
         return Beginning(composed.start, None)
     tree, saved_with, _ = load_checkpoint(folder.checkpoints, checkpoint)
     state = restore(composed.replica, tree)
-    if _same_batch(job, saved_with):
+    old = state.settings
+    new = _settings(job, saved_with, old, composed.start.settings)
+    if new == old:
         return Beginning(state, checkpoint)
-    old, new = state.settings, composed.start.settings
+    new = new.following(old, state.progress.samples)
     jump = composed.rules.learning_rate.jump(state.progress.samples, old, new)
     rescale_momentum(composed.replica.optimizer, jump)
     return Beginning(replace(state, settings=new), checkpoint)
 
 
-def _same_batch(job: Job, saved_with: Mapping[str, Any]) -> bool:
-    """Return whether the user has left alone what settings begin with since a checkpoint.
+def _settings(job: Job, saved_with: Mapping[str, Any], old: Settings, start: Settings) -> Settings:
+    """Return what a resumed run goes on with.
 
-    Then those of the checkpoint hold: the run may have changed them itself.
+    What the user has changed since the checkpoint holds; the rest is that of the checkpoint, which
+    the run may have changed itself.
+
+    Raises:
+        ConfigError: The batch is above what the job allows now.
     """
     then = saved_with.get("batch", {})
-    return all(
-        then.get(name) == getattr(job.batch, name) for name in ("initial", "micro", "bn_group")
-    )
+    changed = {name for name in ("initial", "micro") if then.get(name) != getattr(job.batch, name)}
+    new = old
+    if "initial" in changed:
+        new = replace(old, global_batch=start.global_batch, lr_scale=None, ramp_samples=0)
+    if changed:
+        new = replace(new, micro_batch=start.micro_batch)
+    assert job.batch.max is not None
+    if new.global_batch > job.batch.max:
+        raise ConfigError(
+            f"{job.place('batch.max')}: batch.max is {job.batch.max}, but the checkpoint trains "
+            f"with {new.global_batch}: allow as much, or set batch.initial as well to begin again "
+            "from there"
+        )
+    return new
 
 
 def train(

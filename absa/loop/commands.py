@@ -7,6 +7,7 @@ from absa.loop.deciding import change, drop, put_in_force
 from absa.loop.observing import observe
 from absa.loop.training import Training
 from absa.policy.decided import Decided
+from absa.policy.standpoint import is_overtaken
 from absa.update.scalars import Flags
 
 
@@ -33,7 +34,8 @@ def receive(training: Training) -> None:
 
 
 def _obey(training: Training, command: Command) -> None:
-    old, new = training.settings, command.settings(training.settings)
+    old = training.settings
+    new = command.settings(old).following(old, training.progress.samples)
     if new != old:
         observe(training)  # an observation speaks of one setting
         change(training, new)
@@ -43,9 +45,7 @@ def _obey(training: Training, command: Command) -> None:
 
 
 def _follow(training: Training, decided: Decided) -> None:
-    old = training.settings
-    # What was decided about another batch, or is held by now, is decided anew.
-    if old.hold or old.global_batch != decided.decision.before.batch:
+    if is_overtaken(decided.decision, training.settings):
         drop(training, decided)
         return
     observe(training)

@@ -5,14 +5,12 @@ all ranks at once. Every rank decides, from the same signals, so that a rank 0 t
 decision with it; but processors may round differently, so that of rank 0 is what all ranks do.
 """
 
-from dataclasses import replace
-
 from absa.loop.training import Training
 from absa.optim.build import rescale_momentum
 from absa.policy.decided import Decided
 from absa.policy.decision import Decision, as_record
 from absa.policy.observation import Observation
-from absa.policy.standpoint import Course, Heard, limits_under, see
+from absa.policy.standpoint import Course, Heard, limits_under, see, settings_after
 from absa.settings import Settings
 from absa.stop import total_samples
 
@@ -37,7 +35,9 @@ def put_in_force(training: Training, decided: Decided) -> None:
     training.policy = decided.known
     if decided.decision.changes:
         training.record("decision", **as_record(decided.decision))
-        change(training, _settings(training, decided.decision))
+        samples, decider = training.progress.samples, training.rules.decider
+        ramp = 0 if decider is None else decider.ramp_updates
+        change(training, settings_after(training.settings, decided.decision, samples, ramp))
 
 
 def drop(training: Training, decided: Decided) -> None:
@@ -45,8 +45,10 @@ def drop(training: Training, decided: Decided) -> None:
     seen, was = observed(training), decided.decision
     if training.settings.hold:
         why = "an operator holds the settings"
-    else:
+    elif seen.global_batch != was.before.batch:
         why = f"an operator has set the batch to {seen.global_batch}"
+    else:
+        why = f"an operator allows {training.settings.max_batch} at most"
     dropped = Decision(
         samples=was.samples,
         before=seen.levers,
@@ -72,18 +74,3 @@ def observed(training: Training) -> Observation:
     course = Course(num_train, total_samples(rules.stop, num_train), rules.learning_rate)
     heard = Heard(training.last_loss, training.last_noise, signals.curvature, signals.curvature_at)
     return see(course, training.settings, heard, progress.samples, progress.updates)
-
-
-def _settings(training: Training, decision: Decision) -> Settings:
-    old, samples, decider = training.settings, training.progress.samples, training.rules.decider
-    after, before = decision.after, old.scale_at(samples)
-    climbs = decider is not None and after.lr_scale > decision.before.lr_scale
-    return replace(
-        old,
-        global_batch=after.batch,
-        lr_scale=after.lr_scale,
-        ramp_scale=decision.before.lr_scale if before is None else before,
-        ramp_start=samples,
-        ramp_samples=decider.ramp_updates * after.batch if decider is not None and climbs else 0,
-        adversarial_ratio=after.adversarial_ratio,
-    )

@@ -85,7 +85,7 @@ class Loop:
     def start(self, about: Record) -> None:
         """Record the start; the run may be complete already."""
         training = self._training
-        training.record("run_started", **about)
+        training.record("run_started", **about, global_batch=training.settings.global_batch)
         for text in training.instruments.missing:
             training.record("warning", text=text)
         time_s = training.rules.stop.time_s

@@ -54,13 +54,14 @@ class Training:
         self.updater = Updater(replica)
         self.trust = trust_options(replica.optimizer, replica.parameters)
         # What the ranks must agree on; the rest below is this rank's own.
-        self.standing = Standing()
+        announced = Flags(command=state.announced)
+        self.standing = Standing(asked=announced)
         self.started_s = self.saved_s = clock()
         self.window = Window(self.started_s)
         self.applied_lr = math.nan
         self.logbook = Logbook()
         # Flags of this rank that are on their way.
-        self.raised = Flags()
+        self.raised = announced
         # Whether the last update was measured and its result is still on the device.
         self.on_its_way = False
         # A command of which is not known yet that all ranks have it.
@@ -118,7 +119,8 @@ class Training:
 
     def run_state(self, progress: Progress) -> RunState:
         """Return what evolves beside the tensors of the replica."""
-        return RunState(progress, self.settings, self.signals, self.policy, self.decided)
+        announced = self.decided is not None and self.standing.asked.command
+        return RunState(progress, self.settings, self.signals, self.policy, self.decided, announced)
 
     def tree(self) -> StateTree:
         """Return everything that evolves; its tensors are the live ones."""

@@ -23,7 +23,8 @@ class Circumstances:
     Args:
         initial_batch: ``batch.initial``.
         following: How the learning rate follows the batch.
-        momentum: Of heavy-ball descent; None where the optimizer is another one.
+        momentum: Of stochastic gradient descent; None where the optimizer is another one.
+        nesterov: Whether that is Nesterov's.
         epochs: Length of the training; None if it is not known.
     """
 
@@ -31,6 +32,7 @@ class Circumstances:
     following: Following
     momentum: float | None
     epochs: float | None
+    nesterov: bool = False
 
 
 def build_decider(config: PolicyConfig, job: Circumstances) -> Decider:
@@ -42,7 +44,7 @@ def build_decider(config: PolicyConfig, job: Circumstances) -> Decider:
     """
     stability = None
     if config.lr_margin is not None and job.momentum is not None:
-        stability = Stability(job.momentum, config.lr_margin)
+        stability = Stability(job.momentum, config.lr_margin, job.nesterov)
     warming = None
     if config.warmup is not None:
         growth = config.factor or 2.0

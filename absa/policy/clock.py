@@ -6,7 +6,7 @@ from absa.policy.decision import Proposal
 from absa.policy.limits import Limits
 from absa.policy.observation import Observation
 from absa.policy.policy import State
-from absa.policy.rungs import within
+from absa.policy.rungs import next_up, within
 from absa.signals import FallTest
 
 
@@ -34,10 +34,14 @@ class Clock:
         for _ in range(growths):
             due = min(due * self.factor, limit)
         numbers = {"epoch": observation.epoch, "growths": float(growths)}
-        if within(due, limits) <= observation.global_batch:
-            return state, Proposal(observation.global_batch, "keep", "not yet due", numbers)
+        before = observation.global_batch
+        if within(due, limits) <= before:
+            return state, Proposal(before, "keep", "not yet due", numbers)
         reason = f"growth {growths} was due at epoch {growths * self.every_epochs:g}"
-        return state, Proposal(round(due), "clock", reason, numbers)
+        # After a hold there may be several to make up for: one at a time.
+        return state, Proposal(
+            min(round(due), next_up(before, self.factor, limits)), "clock", reason, numbers
+        )
 
     def question(self, state: State) -> FallTest | None:
         """Ask nothing."""

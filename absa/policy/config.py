@@ -38,7 +38,7 @@ class PolicyConfig(ChoiceSection):
             "adversarial_until": 0.5,
         },
         "noise_scale": {"factor": 2.0, "ratio": 1.0, "shrinks": False},
-        "hybrid": {"factor": 2.0, "ratio": 1.0, "most": 4.0, "shrinks": False, **_CURVATURE},
+        "hybrid": {"factor": 2.0, "ratio": 1.0, "most": 4.0, **_CURVATURE},
     }
 
     kind: Kind = "hybrid"
@@ -65,7 +65,7 @@ class PolicyConfig(ChoiceSection):
     most: float | None = Field(None, gt=0)
     """hybrid: curvature and patience may grow the batch to so many times the noise scale."""
     shrinks: bool | None = None
-    """noise_scale, hybrid: whether the batch may become smaller again."""
+    """noise_scale: whether the batch may become smaller again."""
     warmup: BatchWarmupConfig | None = None
     """Grow from the start, before the policy decides."""
     lr_margin: float | None = Field(None, gt=0)

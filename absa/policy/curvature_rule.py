@@ -1,7 +1,7 @@
 """ABS: the batch grows when the largest Hessian eigenvalue has fallen, or after long enough."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from absa.policy.decision import Proposal
 from absa.policy.limits import Limits
@@ -44,40 +44,59 @@ class CurvatureRule:
         self, state: State, observation: Observation, limits: Limits
     ) -> tuple[State, Proposal]:
         """Propose a growth when the eigenvalue has fallen or patience is at an end."""
-        state = self._with_reference(state, observation)
+        state = self.with_reference(state, observation)
         before = observation.global_batch
         batch = next_up(before, self.factor, limits)
         if batch == before:
             keep = Proposal(before, "keep", "the batch is as large as it may be")
-            return state, self._perturbed(keep, observation, largest=True)
+            return state, self._perturbed(keep, state, observation, limits)
         rule, reason, numbers = self._judge(state, observation)
         if rule not in ("eigenvalue", "patience"):
             keep = Proposal(before, rule, reason, numbers)
-            return state, self._perturbed(keep, observation, largest=False)
-        state = {**state, "grown_at": observation.samples}
-        if rule == "eigenvalue":
-            assert observation.curvature is not None
-            state = {**state, "reference": observation.curvature.value}
+            return state, self._perturbed(keep, state, observation, limits)
         grown = Proposal(batch, rule, reason, numbers)
-        return state, self._perturbed(grown, observation, largest=batch >= limits.max_batch)
+        state = self.after_growth(state, observation, by_eigenvalue=rule == "eigenvalue")
+        return state, self._perturbed(grown, state, observation, limits)
+
+    def after_growth(
+        self, state: State, observation: Observation, *, by_eigenvalue: bool = False
+    ) -> State:
+        """Return the state once the batch grows; every growth begins from a reference of its own.
+
+        That is the value that has fallen, or else the next one that is measured.
+
+        Args:
+            state: Before.
+            observation: What led to the growth.
+            by_eigenvalue: Whether a fallen eigenvalue did.
+        """
+        found = observation.curvature
+        growths = 1 + int(state.get("growths") or 0)
+        reference = found.value if by_eigenvalue and found is not None else None
+        asked = {"reference": reference, "reference_after": observation.samples}
+        return {**state, **asked, "growths": growths}
 
     def question(self, state: State) -> FallTest | None:
         """Ask whether the eigenvalue has fallen below the reference; at first for its value."""
         reference = state.get("reference")
         return None if reference is None else FallTest(float(reference), self.alpha)
 
-    def _with_reference(self, state: State, observation: Observation) -> State:
+    def with_reference(self, state: State, observation: Observation) -> State:
+        """Return the state with a reference, if there was none and one has been measured."""
         found, at = observation.curvature, observation.curvature_at
         if state.get("reference") is not None or found is None or at is None:
             return state
-        late_enough = at >= self.reference_epochs * observation.num_train
-        if not late_enough or not 0 < found.value < math.inf:
+        after = state.get("reference_after")
+        first = self.reference_epochs * observation.num_train
+        late_enough = at >= first if after is None else at > after
+        exact = found.stopped != "not_fallen"  # such a value is only a lower bound
+        if not late_enough or not exact or not 0 < found.value < math.inf:
             return state
         return {**state, "reference": found.value}
 
     def _judge(self, state: State, observation: Observation) -> tuple[str, str, dict[str, float]]:
         """Return which rule speaks, why, and its numbers."""
-        waited = self._waited(state, observation)
+        waited = (observation.samples - observation.batch_since) / observation.num_train
         numbers = {"epochs_since_growth": waited, "patience_epochs": self.patience_epochs}
         rule, reason, compared = self._eigenvalue(state, observation)
         numbers |= compared
@@ -92,7 +111,7 @@ class CurvatureRule:
         if found is None or not math.isfinite(found.value):
             return "missing", "the curvature has not been measured", {}
         if reference is None:
-            return "missing", "the first reference of the curvature has not been measured", {}
+            return "missing", "the reference of the curvature has not been measured", {}
         level = float(reference) / self.alpha
         numbers = {"eigenvalue": found.value, "reference": float(reference), "level": level}
         if math.isfinite(found.upper):
@@ -112,20 +131,13 @@ class CurvatureRule:
         age = observation.samples - observation.curvature_at
         return age > self.patience_epochs * observation.num_train
 
-    def _waited(self, state: State, observation: Observation) -> float:
-        grown_at = state.get("grown_at") or 0
-        return (observation.samples - grown_at) / observation.num_train
-
     def _perturbed(
-        self, proposal: Proposal, observation: Observation, *, largest: bool
+        self, proposal: Proposal, state: State, observation: Observation, limits: Limits
     ) -> Proposal:
         """Return the proposal with the share that is to be perturbed."""
-        if self.ratio == 0:
-            return proposal
-        before = observation.adversarial_ratio
-        grows = proposal.batch > observation.global_batch
-        ratio = before / self.factor if grows else before
-        progress = observation.progress
-        if largest or (progress is not None and progress >= self.ratio_until):
-            ratio = 0.0
-        return Proposal(proposal.batch, proposal.rule, proposal.reason, proposal.numbers, ratio)
+        growths, progress = int(state.get("growths") or 0), observation.progress
+        over = proposal.batch >= limits.final_batch or (
+            progress is not None and progress >= self.ratio_until
+        )
+        ratio = 0.0 if over else self.ratio / self.factor**growths
+        return replace(proposal, adversarial_ratio=ratio)

@@ -64,7 +64,7 @@ class Decider:
         if limits.hold:
             kept = Proposal(observation.global_batch, "hold", "an operator holds the settings")
             return known, _as_it_is(kept, observation)
-        if self.warming is not None and not self.warming.is_over(observation):
+        if self.warming is not None and not self.warming.is_over(observation, limits):
             after, proposal = state, self.warming.propose(observation, limits)
         else:
             after, proposal = self.policy.step(state, observation, limits)
@@ -72,6 +72,8 @@ class Decider:
 
     def question(self, known: PolicyState) -> FallTest | None:
         """Return what the next measurement of curvature is for; None if its value is wanted."""
+        if self.stability is not None:
+            return None
         return self.policy.question(known.state if known.kind == self.kind else {})
 
     def _in_full(self, proposal: Proposal, observation: Observation, limits: Limits) -> Decision:
@@ -83,10 +85,13 @@ class Decider:
             rule = "rate"
             reason = f"the learning rate follows: {observation.lr_scale:.4g} to {scale:.4g} times"
         ratio = proposal.adversarial_ratio
+        moved = batch != observation.global_batch or scale != observation.lr_scale
+        if not moved and ratio != observation.adversarial_ratio:
+            rule, reason = "share", f"{100 * ratio:.3g} % of each batch are to be perturbed"
         return Decision(
             samples=observation.samples,
             before=observation.levers,
-            after=Levers(batch, scale, observation.adversarial_ratio if ratio is None else ratio),
+            after=Levers(batch, scale, ratio),
             rule=rule,
             reason=reason,
             numbers=proposal.numbers,
@@ -97,7 +102,10 @@ class Decider:
         self, batch: int, proposal: Proposal, observation: Observation
     ) -> tuple[float, tuple[str, ...]]:
         """Return the factor of the learning rate, and what bounds it."""
-        before = observation.lr_scale
+        before, stays = observation.lr_scale, batch == observation.global_batch
+        noise = observation.noise
+        if stays and self.following.rule == "gain" and (noise is None or noise.value is None):
+            return before, ()  # a lower end comes and goes: it is no reason to move
         if proposal.lr_factor is not None:
             wanted: float | None = before * proposal.lr_factor
         else:
@@ -106,13 +114,16 @@ class Decider:
             return before, ("the learning rate stays: the gradient noise has not been measured",)
         bound: tuple[str, ...] = ()
         if self.stability is not None and wanted > before:
-            highest = max(self.stability.highest_scale(observation), before)
+            known = self.stability.highest_scale(observation)
+            if known is None:
+                return before, ("the learning rate stays: the curvature is not known",)
+            highest = max(known, before)
             if wanted > highest:
                 text = (
                     f"the curvature allows the learning rate {highest:.4g} times, not {wanted:.4g}"
                 )
                 wanted, bound = highest, (text,)
-        if batch == observation.global_batch and abs(wanted / before - 1) < CHANGE:
+        if stays and abs(wanted / before - 1) < CHANGE:
             return before, bound
         return wanted, bound
 

@@ -15,7 +15,7 @@ class Proposal:
             (a signal was not there) or "undecided" where nothing is to change.
         reason: The same in plain words, with numbers.
         numbers: What was compared, by name.
-        adversarial_ratio: Share of each batch to perturb; None: as it is.
+        adversarial_ratio: Share of each batch to perturb.
         lr_factor: What the learning rate is to be multiplied with, where the policy and not the
             scaling rule says so; None: by the scaling rule.
     """
@@ -24,7 +24,7 @@ class Proposal:
     rule: str
     reason: str
     numbers: Mapping[str, float] = field(default_factory=dict)
-    adversarial_ratio: float | None = None
+    adversarial_ratio: float = 0.0
     lr_factor: float | None = None
 
 
@@ -51,7 +51,8 @@ class Decision:
         samples: Samples consumed when it was made: with the lineage they name a decision.
         before: Where the levers stood.
         after: Where they stand from now on.
-        rule: As in `Proposal`; "rate" where the learning rate alone changes.
+        rule: As in `Proposal`; "rate" where the learning rate alone changes, "share" where the
+            share that is perturbed does.
         reason: In plain words.
         numbers: What was compared, by name.
         limited_by: What kept it from doing more, each in plain words.

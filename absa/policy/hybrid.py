@@ -33,12 +33,12 @@ class Hybrid:
         self, state: State, observation: Observation, limits: Limits
     ) -> tuple[State, Proposal]:
         """Propose what the first of them says that wants a change."""
+        state = self.curvature.with_reference(state, observation)
         by_noise = self.noise.judge(observation, limits)
         after, by_curvature = self.curvature.step(state, observation, limits)
         ratio = by_curvature.adversarial_ratio
         if by_noise.batch != observation.global_batch:
-            # Growth is growth: patience counts from here.
-            grown = {**after, "grown_at": observation.samples}
+            grown = self.curvature.after_growth(state, observation)
             return grown, replace(by_noise, adversarial_ratio=ratio)
         if by_curvature.batch == observation.global_batch:
             return after, by_curvature if by_noise.rule == "missing" else by_noise
@@ -52,7 +52,7 @@ class Hybrid:
         else:
             text += f"a batch of {by_curvature.batch} is above {self.most:g} times the noise scale"
         kept = Proposal(observation.global_batch, "bounded", text, numbers)
-        return _kept(state, after), kept
+        return state, kept
 
     def question(self, state: State) -> FallTest | None:
         """Ask what the curvature's rule asks."""
@@ -65,9 +65,3 @@ class Hybrid:
             return None
         return self.most * (noise.lower if noise.value is None else noise.value)
 
-
-def _kept(before: State, after: State) -> State:
-    """Return the state after a growth that was not made: a first reference stays, no more."""
-    known = before.get("reference")
-    reference = after.get("reference") if known is None else known
-    return before if reference == known else {**before, "reference": reference}

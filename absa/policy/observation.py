@@ -18,6 +18,7 @@ class Observation:
         global_batch: Samples in one update, as it is now.
         lr_scale: Learning rate now / that of the schedule for the reference batch: what the batch
             contributes.
+        batch_since: Samples after which the batch was changed last, by whomever.
         adversarial_ratio: Share of each batch that is perturbed, in [0, 1].
         base_lr: Learning rate of the reference batch at this point, without a warm-up.
         decay: What the schedule's decay has left of it, in [0, 1].
@@ -33,6 +34,7 @@ class Observation:
     total_samples: int | None
     global_batch: int
     lr_scale: float
+    batch_since: int = 0
     adversarial_ratio: float = 0.0
     base_lr: float = 0.0
     decay: float = 1.0

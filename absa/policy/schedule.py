@@ -36,11 +36,13 @@ class InsteadOfDecay:
         """Propose the batch that takes the place of the decay so far."""
         decay, before = observation.decay, observation.global_batch
         numbers = {"decay": decay}
-        due = self.initial / decay if decay > 0 else math.inf
-        if due < before * self.factor * (1 - 1e-9):
+        due = min(self.initial / decay if decay > 0 else math.inf, float(limits.max_batch))
+        if before >= limits.max_batch:
+            return state, Proposal(before, "keep", "the batch is as large as it may be", numbers)
+        if due < before * self.factor * (1 - 1e-9) and due < limits.max_batch:
             return state, Proposal(before, "keep", "no decay is due", numbers)
         reason = f"in place of a decay of the learning rate to {decay:.3g} of its peak"
-        return state, Proposal(round(min(due, limits.max_batch)), "decay", reason, numbers)
+        return state, Proposal(round(due), "decay", reason, numbers)
 
     def question(self, state: State) -> FallTest | None:
         """Ask nothing."""

@@ -5,6 +5,7 @@ The loop asks while a run trains, and a replay asks afterwards, from the journal
 
 from dataclasses import dataclass, replace
 
+from absa.policy.decision import Decision
 from absa.policy.limits import Limits
 from absa.policy.observation import Observation
 from absa.schedules.learning_rate import LearningRate
@@ -65,6 +66,7 @@ def see(course: Course, settings: Settings, heard: Heard, samples: int, update: 
         total_samples=course.total_samples,
         global_batch=settings.global_batch,
         lr_scale=scale,
+        batch_since=settings.batch_since,
         adversarial_ratio=settings.adversarial_ratio,
         base_lr=base_lr,
         decay=decay,
@@ -83,4 +85,44 @@ def limits_under(settings: Settings, limits: Limits) -> Limits:
         limits: Of the job.
     """
     largest = min(limits.max_batch, settings.max_batch or limits.max_batch)
-    return replace(limits, hold=settings.hold, max_batch=largest)
+    return replace(limits, hold=settings.hold, max_batch=largest, of_job=limits.max_batch)
+
+
+def settings_after(
+    old: Settings, decision: Decision, samples: int, ramp_updates: int = 0
+) -> Settings:
+    """Return the settings that a decision leads to.
+
+    Args:
+        old: In force when it arrives.
+        decision: What is to be done.
+        samples: Consumed when it arrives.
+        ramp_updates: Over how many updates the learning rate climbs. A decision that leaves batch
+            and learning rate alone leaves a climb alone as well.
+    """
+    after, before = decision.after, decision.before
+    new = replace(
+        old,
+        global_batch=after.batch,
+        lr_scale=after.lr_scale,
+        adversarial_ratio=after.adversarial_ratio,
+    )
+    if (after.batch, after.lr_scale) == (before.batch, before.lr_scale):
+        return replace(new, lr_scale=old.lr_scale)
+    reached = old.scale_at(samples)
+    reached = before.lr_scale if reached is None else reached
+    climb = ramp_updates * after.batch if after.lr_scale > reached else 0
+    new = replace(new, ramp_scale=reached, ramp_start=samples, ramp_samples=climb)
+    return new.following(old, decision.samples)
+
+
+def is_overtaken(decision: Decision, settings: Settings) -> bool:
+    """Return whether what an operator has said since leaves nothing of a decision.
+
+    It is about another batch than the one in force, or the settings are held, or it leads above
+    what is allowed by now. Then it is decided anew.
+    """
+    too_large = settings.max_batch is not None and decision.after.batch > max(
+        settings.max_batch, settings.global_batch
+    )
+    return settings.hold or too_large or settings.global_batch != decision.before.batch

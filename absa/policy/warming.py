@@ -26,18 +26,21 @@ class Warming:
     epochs: float
     factor: float = 2.0
 
-    def is_over(self, observation: Observation) -> bool:
-        """Return whether the policy decides from here on."""
-        return observation.epoch >= self.epochs or observation.global_batch >= self.to_batch
+    def is_over(self, observation: Observation, limits: Limits) -> bool:
+        """Return whether the policy decides from here on: no larger batch is to come."""
+        return self._next(observation.global_batch, limits) <= observation.global_batch
 
     def propose(self, observation: Observation, limits: Limits) -> Proposal:
         """Return the batch of this point of the warm-up."""
         before = observation.global_batch
-        share = observation.epoch / self.epochs
+        share = min(observation.epoch / self.epochs, 1.0)
         due = self.initial * (self.to_batch / self.initial) ** share
         numbers = {"epoch": observation.epoch, "due": due}
-        batch = min(next_up(before, self.factor, limits), self.to_batch)
-        if batch == before or due < batch * (1 - 1e-9):
+        batch = self._next(before, limits)
+        if due < batch * (1 - 1e-9):
             return Proposal(before, "keep", "the warm-up of the batch goes on", numbers)
         reason = f"warm-up to a batch of {self.to_batch} at epoch {self.epochs:g}"
         return Proposal(batch, "warm-up", reason, numbers)
+
+    def _next(self, batch: int, limits: Limits) -> int:
+        return min(next_up(batch, self.factor, limits), self.to_batch)

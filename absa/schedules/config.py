@@ -74,7 +74,7 @@ class ScheduleConfig(Section):
 
     scaling: Literal["linear", "sqrt", "none", "gain"] | None = None
     """How it grows with global batch / reference_batch; gain: AdaScale's, by the noise scale.
-    Default: gain in a job whose batch may grow and whose noise scale is measured, else linear."""
+    Default: linear; in a job with adamw the square root."""
     reference_batch: int = Field(64, gt=0)
     """The batch that ``optimizer.lr`` is meant for [samples]."""
     warmup: WarmupConfig = WarmupConfig()

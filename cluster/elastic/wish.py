@@ -39,7 +39,7 @@ class Wish:
         self._num_train: int | None = None
         self._samples = 0
         self.global_batch = job.batch.initial
-        """The batch that was in force at the last observation."""
+        """The batch that is in force, as far as the records say."""
 
     @property
     def begun(self) -> bool:
@@ -54,8 +54,7 @@ class Wish:
         """
         if record["event"] == "run_started":
             self._num_train = record["num_train"]
-        if record["event"] == "observation":
-            self.global_batch = record["global_batch"]
+        self.global_batch = _batch(record) or self.global_batch
         self._samples = max(self._samples, record["samples"])
 
     def ask(self, workers: int) -> None:
@@ -94,3 +93,17 @@ class Wish:
         step = step_at(plan, epochs)
         since = "" if step is None else f" from epoch {step.epochs:g} on"
         return Wanted(number, f"planned{since}")
+
+
+def _batch(record: Record) -> int | None:
+    """Return the batch that is in force after a record; None if it does not say."""
+    match record["event"]:
+        case "run_started" | "observation":
+            found = record.get("global_batch")
+        case "decision":
+            found = record["global_batch"][1]
+        case "settings":
+            found = record["changed"].get("global_batch", (None, None))[1]
+        case _:
+            found = None
+    return found if isinstance(found, int) else None

@@ -14,7 +14,7 @@ from absa.policy.decision import Decision
 from absa.policy.limits import Limits
 from absa.policy.observation import Observation
 from absa.policy.rungs import within
-from absa.policy.standpoint import Heard, limits_under, see
+from absa.policy.standpoint import Heard, is_overtaken, limits_under, see, settings_after
 from absa.settings import Settings
 from absa.signals import Curvature, FallTest
 from cluster.job_policy import Deciding
@@ -107,32 +107,22 @@ def _arrive(stand: _Stand, orders: Sequence[Order]) -> tuple[_Stand, bool]:
     settings = _obey(settings, [order for order in orders if order.samples <= due])
     lost = coming is not None and (coming.dropped or _is_stale(coming.decided, settings))
     if coming is not None and not lost:
-        settings, known = _follow(settings, coming.decided.decision), coming.decided.known
+        decision = coming.decided.decision
+        if decision.changes:
+            settings = settings_after(settings, decision, due)
+        known = coming.decided.known
     settings = _obey(settings, [order for order in orders if order.samples > due])
     return replace(stand, settings=settings, known=known, coming=None), lost
 
 
 def _obey(settings: Settings, orders: Sequence[Order]) -> Settings:
     for order in orders:
-        settings = order.command.settings(settings)
+        settings = order.command.settings(settings).following(settings, order.samples)
     return settings
 
 
 def _is_stale(decided: Decided, settings: Settings) -> bool:
-    return settings.hold or settings.global_batch != decided.decision.before.batch
-
-
-def _follow(settings: Settings, decision: Decision) -> Settings:
-    """Return the settings after a decision; how the rate climbs there decides nothing."""
-    if not decision.changes:
-        return settings
-    after = decision.after
-    return replace(
-        settings,
-        global_batch=after.batch,
-        lr_scale=after.lr_scale,
-        adversarial_ratio=after.adversarial_ratio,
-    )
+    return is_overtaken(decided.decision, settings)
 
 
 def _measured(stand: _Stand, decider: Decider, heard: Heard) -> _Stand:
@@ -170,7 +160,7 @@ def _decide(policy: Deciding, stand: _Stand, moment: Moment) -> tuple[_Stand, St
 def _is_open(decider: Decider, known: PolicyState, seen: Observation, limits: Limits) -> bool:
     """Return whether the last measurement leaves the policy's question open."""
     question, found = decider.question(known), seen.curvature
-    warms = decider.warming is not None and not decider.warming.is_over(seen)
+    warms = decider.warming is not None and not decider.warming.is_over(seen, limits)
     largest = within(limits.max_batch, limits) <= seen.global_batch
     if question is None or found is None or warms or largest or limits.hold:
         return False  # the policy does not ask

@@ -35,7 +35,7 @@ from cluster.report.history import place, survivors
 
 NUM_TRAIN, TOTAL = 40, 160
 LIMITS = Limits(max_batch=16, min_batch=2, unit=2)
-PATIENT = CurvatureRule(patience_epochs=0.7, reference_epochs=0.1, alpha=1.05, ratio=0.2)
+PATIENT = CurvatureRule(patience_epochs=0.7, reference_epochs=0.1, alpha=1.05)
 NOISE = NoiseRule(ratio=1e9, factor=1.5)
 SCHEDULE = ScheduleConfig(
     scaling="linear",

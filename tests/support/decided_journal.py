@@ -1,14 +1,13 @@
 """Journals of runs that decide, made without training: their signals are functions of progress."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from absa.order import next_range
 from absa.policy.decide import PolicyState
 from absa.policy.decision import as_record
-from absa.policy.standpoint import Heard, limits_under, see
+from absa.policy.standpoint import Heard, limits_under, see, settings_after
 from cluster.job import Job
 from cluster.job_policy import deciding
 from cluster.job_rules import resolve
@@ -80,16 +79,12 @@ def journal(
             coming = None
             if decision.changes:
                 record("decision", **as_record(decision))
-                after = decision.after
-                settings = replace(
-                    settings,
-                    global_batch=after.batch,
-                    lr_scale=after.lr_scale,
-                    adversarial_ratio=after.adversarial_ratio,
-                )
+                settings = settings_after(settings, decision, samples)
         if update % EVERY:
             continue
-        noise, curvature = signals(samples / NUM_TRAIN, stopped)
+        # Without a question there is nothing to stop early for: so the first reference is exact.
+        how = "tolerance" if samples <= 2 * NUM_TRAIN else stopped
+        noise, curvature = signals(samples / NUM_TRAIN, how)
         record("curvature", **curvature)
         record("observation", loss=1.0, global_batch=settings.global_batch, workers=1, **noise)
         heard = Heard(1.0, noise_of(noise, 0.9), curvature_of(curvature), samples)

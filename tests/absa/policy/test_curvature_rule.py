@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 from observations import EPOCH, LIMITS, curvature, noise, seen
@@ -38,7 +39,7 @@ def test_an_eigenvalue_that_has_halved_doubles_the_batch_and_is_the_next_referen
     assert (found.batch, found.rule) == (128, "eigenvalue")
     assert "10" in found.reason
     assert "4.8" in found.reason
-    assert state == {"reference": 4.8, "grown_at": 3 * EPOCH}
+    assert state == {"reference": 4.8, "reference_after": 3 * EPOCH, "growths": 1}
 
 
 @pytest.mark.parametrize(
@@ -64,12 +65,32 @@ def test_the_same_measurement_does_not_count_twice():
     assert (found.batch, again) == (128, state)
 
 
-def test_patience_grows_the_batch_and_leaves_the_reference():
-    state, found = judged(seen(10, curvature=curvature(9.0)))
+def test_patience_counts_from_the_last_change_of_the_batch_whoever_made_it():
+    assert judged(seen(9.9, curvature=curvature(9.0)))[1].rule == "keep"
+    found = judged(seen(10, curvature=curvature(9.0)))[1]
     assert (found.batch, found.rule) == (128, "patience")
-    assert state == {"reference": 10.0, "grown_at": 10 * EPOCH}
-    assert judged(seen(19.9, 128, curvature=curvature(9.0)), state)[1].rule == "keep"
-    assert judged(seen(20, 128, curvature=curvature(9.0)), state)[1].rule == "patience"
+    later = {"curvature": curvature(9.0), "batch_since": 10 * EPOCH}
+    assert judged(seen(19.9, 128, **later))[1].rule == "keep"
+    assert judged(seen(20, 128, **later))[1].rule == "patience"
+
+
+def test_a_growth_by_patience_needs_a_new_reference_measured_after_it():
+    state, _ = judged(seen(10, curvature=curvature(9.0)))
+    assert state == {"reference": None, "reference_after": 10 * EPOCH, "growths": 1}
+    old = {"curvature": curvature(9.0), "curvature_at": 10 * EPOCH, "batch_since": 10 * EPOCH}
+    state, found = judged(seen(10.1, 128, **old), state)
+    assert (state["reference"], found.rule) == (None, "missing")
+    assert RULE.question(state) is None
+    again = {"curvature": curvature(60.0), "batch_since": 10 * EPOCH}
+    state, found = judged(seen(11, 128, **again), state)
+    assert (state["reference"], found.rule) == (60.0, "keep")
+    fallen = {"curvature": curvature(20.0), "batch_since": 10 * EPOCH}
+    assert judged(seen(12, 128, **fallen), state)[1].rule == "eigenvalue"
+
+
+def test_a_value_that_is_only_a_lower_bound_is_no_reference():
+    early = replace(curvature(6.0, upper=40.0), stopped="not_fallen")
+    assert judged(seen(2, curvature=early), {})[0] == {}
 
 
 @pytest.mark.parametrize("changes", [{}, {"curvature": curvature(math.nan)}])
@@ -80,9 +101,9 @@ def test_patience_needs_no_signal(changes):
 
 def test_a_measurement_older_than_patience_is_stale():
     old = {"curvature": curvature(4.0), "curvature_at": 2 * EPOCH}
-    state = {"reference": 10.0, "grown_at": 12 * EPOCH}
-    assert judged(seen(12, **old), state)[1].rule == "eigenvalue"
-    assert judged(seen(12.1, **old), state)[1].rule == "stale"
+    recent = {**old, "batch_since": 12 * EPOCH}
+    assert judged(seen(12, **recent))[1].rule == "eigenvalue"
+    assert judged(seen(12.1, **recent))[1].rule == "stale"
 
 
 def test_it_ends_at_the_largest_batch():
@@ -99,19 +120,21 @@ def test_the_question_is_the_rule():
 def test_the_adversarial_share_halves_with_each_growth_and_ends():
     rule = CurvatureRule(ratio=0.2)
 
-    def ratio(epoch, before, batch=64, value=9.0):
-        observation = seen(
-            epoch, batch, adversarial_ratio=before, curvature=curvature(value), noise=noise(1)
-        )
-        return judged(observation, rule=rule)[1].adversarial_ratio
+    def ratio(epoch, batch=64, value=9.0, growths=0, limits=LIMITS):
+        observation = seen(epoch, batch, curvature=curvature(value), noise=noise(1))
+        state = {**KNOWN, "growths": growths}
+        return judged(observation, state, rule, limits)[1].adversarial_ratio
 
-    assert ratio(3, 0.2) == 0.2
-    assert ratio(3, 0.2, value=4.0) == 0.1
-    assert ratio(44.9, 0.1) == 0.05  # patience
-    assert ratio(45, 0.1) == 0.0
-    assert ratio(3, 0.1, batch=1024) == 0.0
-    assert ratio(3, 0.1, batch=512, value=4.0) == 0.0
+    assert ratio(3) == 0.2
+    assert ratio(3, value=4.0) == 0.1
+    assert ratio(44.9, growths=1) == 0.05  # patience
+    assert ratio(45) == 0.0
+    assert ratio(3, batch=1024) == 0.0
+    assert ratio(3, batch=512, value=4.0) == 0.0
+    # An operator who allows no more for now ends nothing.
+    bounded = replace(LIMITS, max_batch=128, of_job=1024)
+    assert ratio(3, batch=128, growths=1, limits=bounded) == 0.1
 
 
 def test_without_the_last_a_nothing_is_perturbed():
-    assert judged(seen(3, curvature=curvature(4.0)))[1].adversarial_ratio is None
+    assert judged(seen(3, curvature=curvature(4.0)))[1].adversarial_ratio == 0

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -7,6 +8,7 @@ from observations import LIMITS, curvature, noise, seen
 
 from absa.policy.build import Circumstances, build_decider
 from absa.policy.config import PolicyConfig
+from absa.policy.curvature_rule import CurvatureRule
 from absa.policy.decide import Decider, PolicyState
 from absa.policy.decided import Decided, as_values, from_values
 from absa.policy.decision import Levers, Proposal
@@ -101,7 +103,52 @@ def test_what_the_guard_held_back_is_made_up_for_when_it_may():
     assert found.after.lr_scale == pytest.approx(3.8)
 
 
-@pytest.mark.parametrize("value", [-1.0, 0.0, float("nan")])
+def test_nesterov_momentum_has_a_lower_limit():
+    plain, nesterov = Stability(0.9, 1.0), Stability(0.9, 1.0, nesterov=True)
+    observation = seen(curvature=curvature(10.0))
+    assert plain.highest_scale(observation) == pytest.approx(3.8)
+    assert nesterov.highest_scale(observation) == pytest.approx(3.8 / 2.8)
+
+
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        {},
+        {"curvature": curvature(float("nan"))},
+        {"curvature": replace(curvature(1.0, upper=10.0), stopped="not_fallen")},
+        {"curvature": replace(curvature(1.0), stopped="budget")},
+    ],
+)
+def test_without_an_exact_curvature_the_guard_lets_nothing_grow(unknown):
+    guard = Stability(momentum=0.9, margin=0.5)
+    found = decided(Wants(256), seen(**unknown), stability=guard)
+    assert (found.after.batch, found.after.lr_scale) == (256, 1.0)
+    assert "not known" in found.limited_by[0]
+
+
+def test_who_guards_wants_the_value_of_the_curvature():
+    guarded = Decider("abs", CurvatureRule(), LINEAR, Stability(0.9, 1.0))
+    known = PolicyState("abs", {"reference": 10.0})
+    assert guarded.question(known) is None
+    assert replace(guarded, stability=None).question(known).level == 5
+
+
+def test_a_share_alone_has_a_rule_of_its_own():
+    found = decided(Wants(64, adversarial_ratio=0.1), seen(adversarial_ratio=0.2))
+    assert (found.rule, found.after.adversarial_ratio) == ("share", 0.1)
+
+
+def test_a_policy_without_an_adversary_ends_what_another_began():
+    assert decided(Fixed(), seen(adversarial_ratio=0.2)).after.adversarial_ratio == 0
+
+
+def test_a_noise_scale_that_is_not_resolved_moves_no_learning_rate():
+    gain = Following("gain", 64)
+    lost = seen(batch=256, lr_scale=3.0, noise=noise(100))
+    assert not decided(Fixed(), lost, following=gain).changes
+
+
+@pytest.mark.parametrize("value", [-1.0, 0.0])
 def test_a_curvature_that_is_not_positive_bounds_nothing(value):
     guard = Stability(momentum=0.9, margin=0.5)
     found = decided(Wants(256), seen(curvature=curvature(value)), stability=guard)
@@ -127,7 +174,7 @@ def test_without_the_noise_scale_the_gain_leaves_the_learning_rate():
 def test_a_warm_up_comes_before_the_policy():
     warming = Warming(64, 256, 2.0)
     assert decided(Wants(1024), seen(1.0), warming=warming).after.batch == 128
-    assert decided(Wants(1024), seen(2.0), warming=warming).after.batch == 1024
+    assert decided(Wants(1024), seen(2.0, 256), warming=warming).after.batch == 1024
 
 
 def test_what_is_remembered_survives_json():

@@ -15,7 +15,7 @@ def judged(observation, state=KNOWN):
 def test_far_below_the_noise_scale_it_grows_at_once_and_patience_begins_anew():
     state, found = judged(seen(3, curvature=curvature(9.0), noise=noise(400)))
     assert (found.batch, found.rule) == (128, "noise")
-    assert state == {"reference": 10.0, "grown_at": 3 * EPOCH}
+    assert state == {"reference": None, "reference_after": 3 * EPOCH, "growths": 1}
 
 
 def test_in_between_a_fallen_eigenvalue_grows_it():
