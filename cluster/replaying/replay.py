@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from absa.order import next_range
 from absa.policy.decide import Decider, PolicyState
-from absa.policy.decided import Decided
+from absa.policy.decided import Decided, overtaken
 from absa.policy.decision import Decision
 from absa.policy.limits import Limits
 from absa.policy.observation import Observation
@@ -99,15 +99,17 @@ def replay(policy: Deciding, moments: Sequence[Moment]) -> list[Step]:
 def _arrive(stand: _Stand, orders: Sequence[Order]) -> tuple[_Stand, bool]:
     """Put in force what has come since the last point; return whether a decision was dropped.
 
-    The loop's rules: an operator's order goes first, and a decision about another batch than the
-    one in force, or under a hold, comes to nothing.
+    As in the loop, what an operator orders goes first.
     """
     coming, settings, known = stand.coming, stand.settings, stand.known
     due = 0 if coming is None else coming.due
     settings = _obey(settings, [order for order in orders if order.samples <= due])
-    lost = coming is not None and (coming.dropped or _is_stale(coming.decided, settings))
-    if coming is not None and not lost:
-        settings, known = _follow(settings, coming.decided.decision), coming.decided.known
+    lost = False
+    if coming is not None:
+        decision = coming.decided.decision
+        lost = coming.dropped or overtaken(decision, settings) is not None
+        if not lost:
+            settings, known = _follow(settings, decision), coming.decided.known
     settings = _obey(settings, [order for order in orders if order.samples > due])
     return replace(stand, settings=settings, known=known, coming=None), lost
 
@@ -116,10 +118,6 @@ def _obey(settings: Settings, orders: Sequence[Order]) -> Settings:
     for order in orders:
         settings = order.command.settings(settings)
     return settings
-
-
-def _is_stale(decided: Decided, settings: Settings) -> bool:
-    return settings.hold or settings.global_batch != decided.decision.before.batch
 
 
 def _follow(settings: Settings, decision: Decision) -> Settings:
