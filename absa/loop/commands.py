@@ -6,8 +6,7 @@ from absa.boundary import Command
 from absa.loop.deciding import change, drop, put_in_force
 from absa.loop.observing import observe
 from absa.loop.training import Training
-from absa.policy.decided import Decided
-from absa.policy.standpoint import is_overtaken
+from absa.policy.decided import Decided, overtaken
 from absa.update.scalars import Flags
 
 
@@ -45,11 +44,12 @@ def _obey(training: Training, command: Command) -> None:
 
 
 def _follow(training: Training, decided: Decided) -> None:
-    if is_overtaken(decided.decision, training.settings):
-        drop(training, decided)
-        return
     observe(training)
-    put_in_force(training, decided)
+    why = overtaken(decided.decision, training.settings)
+    if why is None:
+        put_in_force(training, decided)
+    else:
+        drop(training, decided, why)  # it is decided anew
 
 
 def _broadcast(training: Training) -> _News:

@@ -40,22 +40,11 @@ def put_in_force(training: Training, decided: Decided) -> None:
         change(training, settings_after(training.settings, decided.decision, samples, ramp))
 
 
-def drop(training: Training, decided: Decided) -> None:
-    """Note that a decision comes to nothing, with the memory that came with it."""
-    seen, was = observed(training), decided.decision
-    if training.settings.hold:
-        why = "an operator holds the settings"
-    elif seen.global_batch != was.before.batch:
-        why = f"an operator has set the batch to {seen.global_batch}"
-    else:
-        why = f"an operator allows {training.settings.max_batch} at most"
-    dropped = Decision(
-        samples=was.samples,
-        before=seen.levers,
-        after=seen.levers,
-        rule="dropped",
-        reason=f"a batch of {was.after.batch} was decided ({was.rule}), but {why}",
-    )
+def drop(training: Training, decided: Decided, why: str) -> None:
+    """Note that a decision comes to nothing, and so does the memory that came with it."""
+    was, levers = decided.decision, observed(training).levers
+    reason = f"a batch of {was.after.batch} was decided ({was.rule}), but {why}"
+    dropped = Decision(was.samples, levers, levers, "dropped", reason)
     training.record("decision", **as_record(dropped))
 
 

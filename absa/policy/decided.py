@@ -6,6 +6,7 @@ from typing import Any
 
 from absa.policy.decide import PolicyState
 from absa.policy.decision import Decision, Levers
+from absa.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,23 @@ class Decided:
 
     decision: Decision
     known: PolicyState
+
+
+def overtaken(decision: Decision, settings: Settings) -> str | None:
+    """Return why a decision is not put in force, in plain words; None if it is.
+
+    Args:
+        decision: Made before.
+        settings: In force now; an operator may have changed them since.
+    """
+    before, after = decision.before.batch, decision.after.batch
+    if settings.hold:
+        return "an operator holds the settings"
+    if settings.global_batch != before:
+        return f"an operator has set the batch to {settings.global_batch}"
+    if settings.max_batch is not None and after > max(settings.max_batch, before):
+        return f"an operator allows at most {settings.max_batch}"
+    return None
 
 
 def as_values(decided: Decided) -> dict[str, Any]:

@@ -64,4 +64,3 @@ class Hybrid:
         if noise is None:
             return None
         return self.most * (noise.lower if noise.value is None else noise.value)
-

@@ -114,15 +114,3 @@ def settings_after(
     climb = ramp_updates * after.batch if after.lr_scale > reached else 0
     new = replace(new, ramp_scale=reached, ramp_start=samples, ramp_samples=climb)
     return new.following(old, decision.samples)
-
-
-def is_overtaken(decision: Decision, settings: Settings) -> bool:
-    """Return whether what an operator has said since leaves nothing of a decision.
-
-    It is about another batch than the one in force, or the settings are held, or it leads above
-    what is allowed by now. Then it is decided anew.
-    """
-    too_large = settings.max_batch is not None and decision.after.batch > max(
-        settings.max_batch, settings.global_batch
-    )
-    return settings.hold or too_large or settings.global_batch != decision.before.batch

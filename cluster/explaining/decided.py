@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from absa.events import Record
 from cluster.report.history import Placed
 from cluster.views import number_format as show
+from cluster.views.decision_note import lever_pair
 from cluster.views.fields import number, printable, text
 
 
@@ -78,21 +78,13 @@ def said(one: Placed) -> Said:
     return Said(
         samples=one.samples if at is None else at,
         update=number(record, "update") or 0.0,
-        batch=_pair(record, "global_batch"),
-        lr_scale=_pair(record, "lr_scale"),
-        ratio=_pair(record, "adversarial_ratio"),
+        batch=lever_pair(record, "global_batch"),
+        lr_scale=lever_pair(record, "lr_scale"),
+        ratio=lever_pair(record, "adversarial_ratio"),
         rule=text(record, "rule") or "no rule",
         reason=text(record, "reason") or "",
         limits=tuple(printable(str(limit)) for limit in limits) if isinstance(limits, list) else (),
     )
-
-
-def _pair(record: Record, name: str) -> tuple[float, float] | None:
-    found = record.get(name)
-    if not isinstance(found, list | tuple) or len(found) != 2:
-        return None
-    before, after = (number({name: value}, name) for value in found)
-    return None if before is None or after is None else (before, after)
 
 
 def _moves(pair: tuple[float, float] | None) -> bool:

@@ -1,7 +1,9 @@
 """What a replay says, in numbers and words, and what it cannot know."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from cluster.explaining.findings import by_rule
 from cluster.replaying.compare import Comparison, updates_of
@@ -25,7 +27,10 @@ class Row:
 
 
 def changes(run: Comparison) -> list[Row]:
-    """Return each change of the batch, in order; the label is the epoch of the decision."""
+    """Return each change of the batch, in order; the label is the epoch of the decision.
+
+    Between them stands where the other policy cannot be known to have kept it.
+    """
     recorded = {
         round(one.samples): f"{_step(*one.batch)} {one.rule}"
         for one in run.said
@@ -34,10 +39,19 @@ def changes(run: Comparison) -> list[Row]:
     other = {
         one.samples: f"{_step(one.before.batch, one.after.batch)} {one.rule}" for one in run.moved
     }
+    other |= _doubts(run, sorted(recorded.keys() | other.keys()))
     return [
         Row(_epoch(at, run), recorded.get(at, ""), other.get(at, ""))
         for at in sorted(recorded.keys() | other.keys())
     ]
+
+
+def _doubts(run: Comparison, changed: Sequence[int]) -> dict[int, str]:
+    """Return, for the first of the undecidable points between two changes, how many there are."""
+    points = [step.moment.samples for step in run.steps if step.undecidable]
+    together = groupby(points, key=lambda at: bisect_right(changed, at))
+    groups = [list(group) for _, group in together]
+    return {group[0]: f"undecidable ({len(group)})" for group in groups}
 
 
 def totals(run: Comparison) -> list[Row]:

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 
 from absa.order import next_range
 from absa.policy.decide import Decider, PolicyState
-from absa.policy.decided import Decided
+from absa.policy.decided import Decided, overtaken
 from absa.policy.decision import Decision
 from absa.policy.limits import Limits
 from absa.policy.observation import Observation
 from absa.policy.rungs import within
-from absa.policy.standpoint import Heard, is_overtaken, limits_under, see, settings_after
+from absa.policy.standpoint import Heard, limits_under, see, settings_after
 from absa.settings import Settings
 from absa.signals import Curvature, FallTest
 from cluster.job_policy import Deciding
@@ -99,18 +99,17 @@ def replay(policy: Deciding, moments: Sequence[Moment]) -> list[Step]:
 def _arrive(stand: _Stand, orders: Sequence[Order]) -> tuple[_Stand, bool]:
     """Put in force what has come since the last point; return whether a decision was dropped.
 
-    The loop's rules: an operator's order goes first, and a decision about another batch than the
-    one in force, or under a hold, comes to nothing.
+    As in the loop, what an operator orders goes first.
     """
     coming, settings, known = stand.coming, stand.settings, stand.known
     due = 0 if coming is None else coming.due
     settings = _obey(settings, [order for order in orders if order.samples <= due])
-    lost = coming is not None and (coming.dropped or _is_stale(coming.decided, settings))
-    if coming is not None and not lost:
+    lost = False
+    if coming is not None:
         decision = coming.decided.decision
-        if decision.changes:
-            settings = settings_after(settings, decision, due)
-        known = coming.decided.known
+        lost = coming.dropped or overtaken(decision, settings) is not None
+        if not lost:
+            settings, known = _follow(settings, decision, due), coming.decided.known
     settings = _obey(settings, [order for order in orders if order.samples > due])
     return replace(stand, settings=settings, known=known, coming=None), lost
 
@@ -121,8 +120,9 @@ def _obey(settings: Settings, orders: Sequence[Order]) -> Settings:
     return settings
 
 
-def _is_stale(decided: Decided, settings: Settings) -> bool:
-    return is_overtaken(decided.decision, settings)
+def _follow(settings: Settings, decision: Decision, samples: int) -> Settings:
+    """Return the settings after a decision; how the rate climbs there decides nothing."""
+    return settings_after(settings, decision, samples) if decision.changes else settings
 
 
 def _measured(stand: _Stand, decider: Decider, heard: Heard) -> _Stand:

@@ -10,7 +10,7 @@ from cluster.explaining.text import wrapped
 from cluster.replaying.compare import Comparison
 from cluster.replaying.findings import Row, changes, told, totals
 
-_WIDEST, _LABEL = 79, 14
+_WIDEST, _NARROWEST, _LABEL = 79, 40, 14
 
 
 class ComparisonText:
@@ -26,8 +26,8 @@ class ComparisonText:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw the lines."""
         # A line that fills the last column makes some terminals wrap: stay one short of it.
-        width = max(30, min(options.max_width - 1, _WIDEST))
-        for line in self._lines(width):
+        width = max(12, min(options.max_width - 1, _WIDEST))
+        for line in self._lines(max(_NARROWEST, width)):
             line.truncate(width, overflow="crop")
             line.rstrip()
             yield line

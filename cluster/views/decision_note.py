@@ -14,7 +14,7 @@ def decision_words(record: Record) -> str | None:
     """
     if record.get("rule") == "rate":
         return None
-    pairs = {name: _pair(record, name) for name in _LEVERS}
+    pairs = {name: lever_pair(record, name) for name in _LEVERS}
     words = [
         _said(name, *pair)
         for name, pair in pairs.items()
@@ -29,7 +29,8 @@ def decision_words(record: Record) -> str | None:
     return ", ".join(words) + (f": {why}" if why else "") + "".join(f"; {b}" for b in bounds)
 
 
-def _pair(record: Record, name: str) -> tuple[float, float] | None:
+def lever_pair(record: Record, name: str) -> tuple[float, float] | None:
+    """Return where a lever stood before and after a decision; None if that is not recorded."""
     found = record.get(name)
     if not isinstance(found, list | tuple) or len(found) != 2:
         return None

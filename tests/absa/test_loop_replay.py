@@ -155,6 +155,14 @@ def test_a_decision_that_an_operator_overtook_is_in_the_journal(tmp_path):
     assert lost.moment.samples == dropped["decided_at"]
 
 
+def test_a_bound_that_overtakes_a_decision_holds(tmp_path):
+    run = prepare(CLOCK, updates=8, commands={4: Command("no more", max_batch=6)}).train()
+    assert max(record["global_batch"] for record in run.boundary.of("observation")) == 6
+    (dropped,) = [r for r in run.boundary.of("decision") if r["rule"] == "dropped"]
+    assert dropped["reason"].endswith("an operator allows at most 6")
+    assert_the_same(CLOCK, moments_of(tmp_path, run))
+
+
 CLOCK = decider(Clock(4, 0.25))
 """Decides after the third update; the operator's command arrives at the next boundary."""
 
