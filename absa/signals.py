@@ -62,11 +62,14 @@ class FallTest:
         factor: Above 1.
         failure_probability: That "fallen" is said though it has not, in (0, 1/2]. Small because a
             run asks often and acts on one wrong answer; only a fall, which is rare, costs more.
+        exact: Whether the value is wanted as well where it has not fallen; the measurement then
+            ends with "tolerance".
     """
 
     reference: float
     factor: float = 2.0
     failure_probability: float = 0.001
+    exact: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.reference < math.inf:

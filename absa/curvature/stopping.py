@@ -68,7 +68,9 @@ def verdict(aim: Aim, known: Knowledge) -> Stopped | None:
     """
     question = aim.question
     if question is not None and known.lower > question.level:
-        return "not_fallen"
+        if not question.exact:
+            return "not_fallen"
+        question = None  # it is answered: what is left is the value
     last = len(known.projection.matrix) >= aim.max_products or not known.projection.remainders
     accurate = _is_accurate(aim, known)
     if question is None:
@@ -132,10 +134,11 @@ def estimated_errors(pairs: Ritz, top: int) -> list[float]:
 def _bearable(aim: Aim, known: Knowledge) -> float:
     """Return the error up to which a better value is of no use."""
     error = aim.tolerance * abs(known.top) + known.rounding
-    if aim.question is None or known.upper <= aim.question.level:
+    question = aim.question
+    if question is None or known.upper <= question.level or known.lower > question.level:
         return error
     # A value that stays below the level all the same does not answer the question: the bound does.
-    return max(error, aim.question.level - known.top)
+    return max(error, question.level - known.top)
 
 
 def _is_accurate(aim: Aim, known: Knowledge) -> bool:

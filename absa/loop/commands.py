@@ -9,6 +9,9 @@ from absa.loop.training import Training
 from absa.policy.decided import Decided, overtaken
 from absa.update.scalars import Flags
 
+ORDERED = ("global_batch", "micro_batch", "hold", "max_batch")
+"""The settings that a command may name."""
+
 
 @dataclass(frozen=True)
 class _News:
@@ -39,7 +42,7 @@ def _obey(training: Training, command: Command) -> None:
         observe(training)  # an observation speaks of one setting
         change(training, new)
         was, now = asdict(old), asdict(new)
-        changed = {name: [was[name], now[name]] for name in now if now[name] != was[name]}
+        changed = {name: [was[name], now[name]] for name in ORDERED if now[name] != was[name]}
         training.record("settings", changed=changed, reason=command.reason)
 
 

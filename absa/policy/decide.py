@@ -1,6 +1,6 @@
 """From an observation to a decision: the policy, then the learning rate, then the limits."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from absa.policy.decision import Decision, Levers, Proposal
 from absa.policy.following import Following
@@ -72,9 +72,9 @@ class Decider:
 
     def question(self, known: PolicyState) -> FallTest | None:
         """Return what the next measurement of curvature is for; None if its value is wanted."""
-        if self.stability is not None:
-            return None
-        return self.policy.question(known.state if known.kind == self.kind else {})
+        asked = self.policy.question(known.state if known.kind == self.kind else {})
+        # The guard needs the value, whatever the answer is.
+        return asked if asked is None or self.stability is None else replace(asked, exact=True)
 
     def _in_full(self, proposal: Proposal, observation: Observation, limits: Limits) -> Decision:
         """Return the decision that comes of a proposal."""

@@ -71,7 +71,9 @@ def test_every_command_is_taken_once(verdict):
     run = Run(Classify(Points(200)), commands=commands, options={"verdict": verdict}).train()
     assert run.boundary.taken == 3
     assert [r["reason"] for r in run.boundary.of("settings")] == ["step 1", "step 2", "step 4"]
-    assert run.outcome.state.settings == Settings(8, 4)
+    assert run.outcome.state.settings == Settings(
+        8, 4, batch_since=samples_of(run.boundary.of("settings"))[-1]
+    )
 
 
 def test_an_observation_speaks_of_the_batch_and_learning_rate_that_were_in_force():

@@ -43,15 +43,28 @@ def test_records_go_to_the_journal_and_to_whoever_asks_for_news(controller, fold
     assert controller.since(3).records == []
 
 
-def test_a_command_is_handed_out_until_it_is_done_and_a_newer_one_replaces_it(controller):
+def test_a_command_is_handed_out_until_it_is_done(controller):
     lineage = controller.begin()
     controller.command(Command("first"))
+    controller.record([], lineage, done=1)
     controller.command(Command("second"))
 
     for _ in range(2):
         assert controller.record([], lineage) == (2, Command("second"))
     assert controller.record([], lineage, done=2) is None
     assert controller.record([], lineage) is None
+
+
+def test_commands_that_were_not_taken_yet_are_handed_out_as_one(controller):
+    lineage = controller.begin()
+    controller.command(Command("ctrl-c", stop="interrupted"))
+    controller.command(Command("hold", hold=True, max_batch=128))
+    controller.command(Command("bound", max_batch=64))
+
+    number, command = controller.record([], lineage)
+    assert number == 3
+    assert (command.stop, command.hold, command.max_batch) == ("interrupted", True, 64)
+    assert command.reason == "ctrl-c; hold; bound"
 
 
 def test_a_command_that_a_lost_rank_0_had_goes_to_the_next_one(controller):

@@ -146,6 +146,17 @@ def test_that_it_has_not_fallen_takes_one_product_when_warm():
     assert found.lower > 5
 
 
+def test_the_value_may_be_wanted_whatever_the_answer():
+    operator = with_spectrum([9.0, 4.0, *BULK])
+    exact = FallTest(10.0, exact=True)
+    _, found = measure_operator(TRACKER, operator, tracking(1), exact)
+    assert found.stopped == "tolerance"
+    assert found.value == pytest.approx(9.0, rel=0.05)
+    assert found.lower > exact.level
+    _, fallen = measure_operator(TRACKER, operator, tracking(1), FallTest(40.0, exact=True))
+    assert fallen.stopped == "fallen"
+
+
 def test_a_fall_is_proven_by_the_bound():
     operator = with_spectrum([4.0, 2.0, *BULK])
     _, found = measure_operator(TRACKER, operator, tracking(0), FallTest(10.0))
