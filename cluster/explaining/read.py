@@ -73,7 +73,7 @@ def read_explained(run: RunFolder) -> Explained:
         num_train=num_train_of(kept),
         chapters=tuple(tell(placed)),
         decisions=tuple(said(one) for one in kept if _is(one, "decision")),
-        batches=tuple(batch for batch in batches if batch),
+        batches=tuple(batch for batch in batches if batch and batch > 0),
         samples=max((one.samples for one in kept), default=0.0),
         updates=max((number(one.record, "update") or 0.0 for one in kept), default=0.0),
         seconds=max((one.seconds for one in kept), default=0.0),
@@ -83,7 +83,7 @@ def read_explained(run: RunFolder) -> Explained:
 def num_train_of(kept: Sequence[Placed]) -> float | None:
     """Return the samples of an epoch; None if that is not recorded."""
     found = [number(one.record, "num_train") for one in kept if _is(one, "run_started")]
-    return next((num for num in reversed(found) if num), None)
+    return next((num for num in reversed(found) if num and num >= 1), None)
 
 
 def _is(one: Placed, event: str) -> bool:
