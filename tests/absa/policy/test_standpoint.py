@@ -37,7 +37,7 @@ def test_the_base_rate_is_that_of_the_schedule_at_this_point():
 @pytest.mark.parametrize(("asked", "largest"), [(None, 64), (32, 32), (128, 64)])
 def test_an_operator_can_lower_the_largest_batch_and_not_raise_it(asked, largest):
     limits = limits_under(replace(SETTINGS, max_batch=asked, hold=True), Limits(64, 4, 2))
-    assert limits == Limits(largest, 4, 2, hold=True)
+    assert limits == Limits(largest, 4, 2, of_job=64, hold=True)
 
 
 @pytest.mark.parametrize(
