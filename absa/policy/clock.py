@@ -1,5 +1,6 @@
 """Growth by the clock: the policy that the others have to beat."""
 
+import math
 from dataclasses import dataclass
 
 from absa.policy.decision import Proposal
@@ -29,10 +30,10 @@ class Clock:
     ) -> tuple[State, Proposal]:
         """Propose the batch that belongs to this epoch; one that is larger already is kept."""
         growths = int(observation.epoch / self.every_epochs)
+        limit = float(max(limits.max_batch, observation.global_batch))
         # Far along, the power would leave the range of floats before the limit cuts it.
-        due, limit = float(self.initial), float(max(limits.max_batch, observation.global_batch))
-        for _ in range(growths):
-            due = min(due * self.factor, limit)
+        most = math.ceil(math.log(max(limit / self.initial, 1.0), self.factor))
+        due = min(self.initial * self.factor ** min(growths, most), limit)
         numbers = {"epoch": observation.epoch, "growths": float(growths)}
         before = observation.global_batch
         if within(due, limits) <= before:
