@@ -76,6 +76,8 @@ class Elastic:
                 "task.use": "ray_witness:RayWitness",
                 "task.args.folder": self.notes,
                 "batch.initial": BATCH,
+                "batch.max": BATCH,
+                "policy.kind": "fixed",
                 "batch.bn_group": 4,
                 "optimizer.lr": 0.001,
                 "schedule.reference_batch": BATCH,

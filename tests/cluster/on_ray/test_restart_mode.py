@@ -12,9 +12,13 @@ pytestmark = pytest.mark.ray
 NUM_TRAIN = 1438
 JOB = [
     *("--set", "elastic.mode=restart", "--set", "workers.threads=1"),
+    *("--set", "policy.kind=fixed"),
     *("--set", "batch.bn_group=32", "--set", "schedule.warmup.epochs=1"),
     *("--set", "observe.every_updates=5", "--set", "checkpoint.keep_best=false"),
 ]
+
+EPOCHS = 150
+"""Far longer than a second worker takes to be given, on a fast machine too."""
 
 
 def planned(plan: str, epochs: int) -> list[str]:
@@ -26,8 +30,7 @@ def journal(run: Path) -> list[dict]:
 
 
 def test_a_planned_worker_joins_and_training_goes_on_where_it_stopped(train):
-    # Far longer than the command to end takes, on a busy machine too.
-    run = train(*planned("[{epochs: 1, workers: 2}]", 40))
+    run = train(*planned("[{epochs: 1, workers: 2}]", EPOCHS))
 
     assert run.finish() == 0, run.errors()
     assert run.errors() == ""
@@ -46,7 +49,7 @@ def test_a_planned_worker_joins_and_training_goes_on_where_it_stopped(train):
     for record in records:
         epoch, rest = divmod(record["update"], 23)
         assert record["samples"] == epoch * NUM_TRAIN + rest * 64
-    assert [r["samples"] / NUM_TRAIN for r in run.of("evaluation")] == [*range(1, 41)]
+    assert [r["samples"] / NUM_TRAIN for r in run.of("evaluation")] == [*range(1, EPOCHS + 1)]
     (resize,) = run.of("resize")
     assert resize.items() >= {"before": 1, "after": 2, "joined": 1, "left": 0, "lost": 0}.items()
     assert (resize["lineage"], resize["samples"]) == (1, second["samples"])
