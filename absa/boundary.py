@@ -11,6 +11,10 @@ StopRequest = Literal["interrupted", "resized"]
 """interrupted: the run ends; resized: it goes on from its checkpoint with other workers."""
 
 
+ASKED = ("stop", "checkpoint", "global_batch", "micro_batch", "hold", "max_batch")
+"""What a command may ask for; each is None where it does not."""
+
+
 @dataclass(frozen=True)
 class Command:
     """What the outside asks of a run; None leaves a setting as it is.
@@ -46,10 +50,14 @@ class Command:
         """Return both this command and one that was not taken yet, as one; this one is newer."""
         if waiting is None:
             return self
-        names = ("stop", "checkpoint", "global_batch", "micro_batch", "hold", "max_batch")
-        mine = {name: getattr(self, name) for name in names}
+        mine = {name: getattr(self, name) for name in ASKED}
         said = {n: getattr(waiting, n) if value is None else value for n, value in mine.items()}
         return Command(f"{waiting.reason}; {self.reason}", **said)
+
+    def without_stop(self) -> "Command | None":
+        """Return what is left when the run has stopped as asked; None if that is nothing."""
+        rest = replace(self, stop=None)
+        return rest if any(getattr(rest, name) is not None for name in ASKED) else None
 
     def settings(self, old: Settings) -> Settings:
         """Return what is in force from now on; with another batch the scaling rule holds again."""

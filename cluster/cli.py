@@ -16,10 +16,11 @@ from cluster.anchor import anchored
 from cluster.exit_code import MEANINGS, ExitCode
 from cluster.job import Job
 from cluster.job_rules import resolve
-from cluster.load_job import dump_job, load_job, parse_job
+from cluster.load_job import dump_job, load_job
 from cluster.operator import Order
 from cluster.outcome import exit_code_of
 from cluster.planning.options import Options as PlanOptions
+from cluster.run_job import parse_run_job
 from cluster.spectrum.options import Options
 
 # "\b" keeps the lines of a paragraph as they are.
@@ -246,7 +247,7 @@ def _job_to_train(path: Path | None, overrides: Sequence[str], resume: str | Non
     storage = [text for text in overrides if text.startswith("storage=")]
     folder = open_run(resume, load_job(None, storage).storage)
     content = folder.storage.read(JOB_FILE)
-    return anchored(resolve(parse_job(content, f"{folder.location}/{JOB_FILE}", overrides)))
+    return anchored(resolve(parse_run_job(content, f"{folder.location}/{JOB_FILE}", overrides)))
 
 
 def _train_on_ray(job: Job, resume: str | None, *, json: bool) -> int:

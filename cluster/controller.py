@@ -111,7 +111,7 @@ class Controller:
         """
         self._expects_group = True
         if self._command is not None and self._command.stop == "resized":
-            self._command = None
+            self._command = self._command.without_stop()
         return self._next_lineage
 
     def note(self, record: Record) -> None:

@@ -1,17 +1,15 @@
 """The job of a run with another policy: from a file, from overrides, or both."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from absa.errors import ConfigError
-from absa.policy.config import PolicyConfig
 from absa.run_folder import JOB_FILE, RunFolder
 from cluster.job import Job
-from cluster.job_overrides import override
 from cluster.job_rules import resolve
 from cluster.job_yaml import Draft, Finding
 from cluster.load_job import checked_job, read_draft, read_file
+from cluster.run_job import forget, override_run
 from cluster.show_value import Keys
 
 
@@ -42,11 +40,7 @@ def other_job(run: RunFolder, other: Other) -> Job:
     draft = read_draft(run.storage.read(JOB_FILE), file)
     if other.file is not None:
         _put(draft, other.file)
-    kind = _kind(draft)
-    for text in other.overrides:
-        override(draft, text)
-    if _kind(draft) != kind:
-        _forget_unread(draft, other.overrides)
+    override_run(draft, other.overrides)
     return resolve(checked_job(draft, file))
 
 
@@ -58,7 +52,7 @@ def _put(draft: Draft, path: Path) -> None:
         _check_alone(found, path)
         prefix = ("policy",)
     section = found.data["policy"] if prefix else found.data
-    _forget(draft, ("policy",))
+    forget(draft, ("policy",))
     draft.data["policy"] = section
     cut = len(prefix)
     moved = {keys: mark for keys, mark in found.marks.items() if keys[:cut] == prefix}
@@ -75,28 +69,3 @@ def _check_alone(found: Draft, path: Path) -> None:
             "takes the policy section of this file, or its content, and the rest from the run's "
             "own job; remove it, or change single values with --set"
         )
-
-
-def _kind(draft: Draft) -> object:
-    policy = draft.data.get("policy")
-    return policy.get("kind") if isinstance(policy, dict) else None
-
-
-def _forget_unread(draft: Draft, overrides: Sequence[str]) -> None:
-    """Leave out the options of the old kind: a run's job has them written out.
-
-    Those that an override has set stay, to be refused if the new kind does not read them.
-    """
-    policy, kind = draft.data["policy"], _kind(draft)
-    written = {text.partition("=")[0].strip() for text in overrides}
-    every = {name for table in PolicyConfig.reads.values() for name in table}
-    read = PolicyConfig.reads.get(kind, {}) if isinstance(kind, str) else {}
-    for name in every - set(read):
-        if name in policy and f"policy.{name}" not in written:
-            del policy[name]
-            _forget(draft, ("policy", name))
-
-
-def _forget(draft: Draft, keys: Keys) -> None:
-    for old in [one for one in draft.marks if one[: len(keys)] == keys]:
-        del draft.marks[old]

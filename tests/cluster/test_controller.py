@@ -67,6 +67,16 @@ def test_commands_that_were_not_taken_yet_are_handed_out_as_one(controller):
     assert command.reason == "ctrl-c; hold; bound"
 
 
+def test_what_was_asked_beside_a_resize_is_left_for_the_next_group(controller):
+    controller.begin()
+    controller.command(Command("resize", stop="resized"))
+    controller.command(Command("hold", hold=True))
+    lineage = controller.expect_group()
+    assert controller.begin() == lineage
+    _, command = controller.record([], lineage)
+    assert (command.stop, command.hold) == (None, True)
+
+
 def test_a_command_that_a_lost_rank_0_had_goes_to_the_next_one(controller):
     lineage = controller.begin()
     controller.command(Command("stop"))
