@@ -55,6 +55,7 @@ def _names(node: ast.AST) -> list[str]:
     return []
 
 
+@pytest.mark.cpu_heavy
 def test_the_packages_need_exactly_what_is_declared():
     assert imported("absa", "cluster", "absa_command.py") == RUNTIME
 
@@ -65,6 +66,7 @@ def test_benchmarks_need_no_more_than_is_declared():
     assert found >= BENCHMARKS
 
 
+@pytest.mark.cpu_heavy
 def test_tests_need_no_more_than_is_declared():
     found = imported("tests")
     assert found <= RUNTIME | DEV | BENCHMARKS

@@ -139,6 +139,7 @@ for update in (1, 2):
 """
 
 
+@pytest.mark.cpu_heavy
 def test_a_save_that_is_killed_at_any_point_leaves_the_old_or_the_new(tmp_path: Path) -> None:
     save_checkpoint(LocalStorage(tmp_path / "old"), checkpoint_name(1), tree(1.0), {}, {})
     for update, point in itertools.product((1, 2), range(30)):

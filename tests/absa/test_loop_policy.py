@@ -136,7 +136,10 @@ def test_a_decision_about_another_batch_is_not_put_in_force():
     assert [d["global_batch"] for d in changed(run)] == [[14, 16]]
 
 
-@pytest.mark.parametrize("stopped_at", [2, 3, 4, 5, 6])
+@pytest.mark.parametrize(
+    "stopped_at",
+    [3, *(pytest.param(n, marks=pytest.mark.cpu_heavy) for n in (2, 4, 5, 6))],
+)
 def test_a_resumed_run_decides_as_one_that_was_not_interrupted(stopped_at):
     rule = CurvatureRule(patience_epochs=0.25, reference_epochs=0.1)
     plan = {"policy": decider(rule, "abs"), "curvature_samples": 8}

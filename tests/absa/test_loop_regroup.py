@@ -141,7 +141,7 @@ def test_the_plan_has_all_that_can_happen():
 @pytest.mark.parametrize(
     "every",
     [
-        pytest.param(29, id="some"),
+        pytest.param(53, id="some"),
         pytest.param(3, id="many", marks=pytest.mark.cpu_heavy),
         pytest.param(1, id="all", marks=pytest.mark.soak),
     ],

@@ -95,6 +95,7 @@ def test_a_write_that_fails_leaves_no_object(runs: str) -> None:
     assert storage.entries() == {}
 
 
+@pytest.mark.cpu_heavy
 def test_large_files_go_up_in_parts(runs: str) -> None:
     storage = open_storage(runs)
     storage.write("x", [bytes([i]) * (4 << 20) for i in range(3)])

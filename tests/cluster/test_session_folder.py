@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 
 from cluster.session_folder import SessionFolder
 
@@ -37,6 +38,7 @@ def test_it_stays_when_it_is_kept():
     os.rmdir(folder.path)
 
 
+@pytest.mark.cpu_heavy
 def test_it_and_what_it_marks_go_when_its_process_is_killed():
     holder = subprocess.Popen([sys.executable, "-c", HOLDER], stdout=subprocess.PIPE, text=True)
     with holder:

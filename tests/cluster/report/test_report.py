@@ -260,6 +260,7 @@ def long_observation(i: int) -> dict[str, Any]:
     }
 
 
+@pytest.mark.cpu_heavy
 def test_a_long_run_stays_small() -> None:
     records = [long_observation(i) for i in range(30_000)]
     common = {"time": 2e9, "lineage": 0, "samples": 1e8, "metrics": {"accuracy": 0.5}}
