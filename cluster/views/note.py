@@ -30,6 +30,7 @@ _NAMES = {
     "micro_batch": "micro-batch",
     "accumulation_steps": "accumulation",
     "learning_rate": "learning rate",
+    "max_batch": "largest batch",
 }
 
 
@@ -143,6 +144,8 @@ def _change(name: str, pair: object) -> str:
 def _value(name: str, value: object) -> str:
     if value is None:
         return "none"
+    if isinstance(value, bool):
+        return "on" if value else "off"
     as_number = number({name: value}, name)
     if as_number is None or isinstance(value, int):
         return printable(str(value))
