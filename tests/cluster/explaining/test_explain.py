@@ -88,7 +88,7 @@ def test_an_operator_and_workers_have_a_line_each(tmp_path, job, records):
         {"event": "resize", **at, "before": 2, "after": 1, "joined": 0, "left": 0, "lost": 1},
     ]
     text = told(write_run(tmp_path, [*records[:41], *more, *records[41:]], job))
-    assert "hold False → True: absa hold" in text
+    assert "hold off → on: absa hold" in text
     assert "1 worker (1 lost)" in text
 
 
