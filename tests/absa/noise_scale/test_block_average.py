@@ -5,12 +5,13 @@ from hypothesis import strategies as st
 
 from absa.noise_scale.block_average import BlockAverage
 
-NUMBER = st.floats(-100, 100)
+# In thousandths, so that a scatter is either zero but for rounding or well above it.
+NUMBER = st.floats(-100, 100).map(lambda x: round(x, 3))
 
 
 @given(
     blocks=st.lists(st.tuples(NUMBER, NUMBER, NUMBER, st.floats(0.1, 10)), min_size=1, max_size=9),
-    fade=st.floats(0.3, 1),
+    fade=st.floats(0.7, 1),
 )
 @settings(max_examples=30)
 def test_blocks_are_averaged_like_a_list_of_all_of_them(blocks, fade):
@@ -29,7 +30,7 @@ def test_blocks_are_averaged_like_a_list_of_all_of_them(blocks, fade):
     found = average.result()
     variances = far.T @ far / (1 - 1 / deciding) if deciding > 1.001 else None
     share, degrees = 0.0, deciding - 1
-    if deciding >= 3 and variances[2, 2] > 1e-9:
+    if deciding >= 3 and variances[2, 2] > 1e-18:
         share = min(max(-variances[1, 2] / variances[2, 2], 0), 1)
         degrees -= share > 0
     combine = np.array([[1, 0, 0], [0, 1, share]])
