@@ -11,7 +11,10 @@ StopRequest = Literal["interrupted", "resized"]
 """interrupted: the run ends; resized: it goes on from its checkpoint with other workers."""
 
 
-ASKED = ("stop", "checkpoint", "global_batch", "micro_batch", "hold", "max_batch")
+ORDERED = ("global_batch", "micro_batch", "hold", "max_batch")
+"""The settings that a command may name."""
+
+ASKED = ("stop", "checkpoint", *ORDERED)
 """What a command may ask for; each is None where it does not."""
 
 

@@ -113,6 +113,11 @@ class NoiseScale:
     confidence: float
     num_updates: float
 
+    @property
+    def least(self) -> float:
+        """Return the noise scale as found, or its lower end if the gradient is not resolved."""
+        return self.lower if self.value is None else self.value
+
 
 @dataclass(frozen=True)
 class NoiseScales:

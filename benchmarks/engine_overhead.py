@@ -8,7 +8,6 @@ workers set it (`absa.host_memory`): it is the process's, and favours neither.
 """
 
 import os
-import socket
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,15 +21,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from absa.boundary import Command
 from absa.collective import Collective, ProcessGroup, SingleProcess
 from absa.data.augmentation import Augmentation
 from absa.data.image_set import Split
 from absa.data.images import ImageSource
 from absa.data.normalisation import Normalisation
 from absa.data.resident import keep_on_device
-from absa.events import Record
-from absa.host_memory import keep_freed_memory
 from absa.instruments import Instruments
 from absa.loop import Loop
 from absa.models import build_model
@@ -46,11 +42,12 @@ from absa.run_state import RunState
 from absa.schedules.config import DecayConfig, ScheduleConfig, WarmupConfig
 from absa.schedules.learning_rate import learning_rate
 from absa.settings import Settings
-from absa.state import StateTree
 from absa.stop import StopConfig
 from absa.task import Datasets
 from absa.update.replica import Replica, UpdateOptions
+from benchmarks.group import free_port, join
 from benchmarks.measure import Aim, Row, alternate, arguments, compare, cuda_s, report, wall_s
+from benchmarks.nowhere import Nowhere
 
 LR, MOMENTUM, WEIGHT_DECAY = 0.01, 0.9, 5e-4
 NUM_TRAIN = 16384
@@ -103,28 +100,6 @@ class RandomImages:
     def metrics(self, model: nn.Module, batch: Any) -> dict[str, Tensor]:
         """Count nothing: the benchmark never evaluates."""
         return {"count": torch.tensor(len(batch["label"]))}
-
-
-class Nowhere:
-    """A boundary and a saver that keep nothing."""
-
-    def record(self, record: Record) -> None:
-        """Drop it."""
-
-    def waiting(self) -> bool:
-        """Nothing waits."""
-        return False
-
-    def take(self) -> Command:
-        """Nothing waits."""
-        raise LookupError
-
-    def save(self, tree: StateTree, about: Record) -> None:
-        """Drop it."""
-
-    def finish(self, about: Record) -> str | None:
-        """Nothing was saved."""
-        return None
 
 
 def our_loop(
@@ -220,15 +195,8 @@ def _sgd(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
 
 def measure(rank: int, world_size: int, port: int, rounds: int, queue: Any) -> None:
     """Time all cases on one of ``world_size`` ranks; rank 0 puts the rows into ``queue``."""
-    device = torch.device("cuda", rank) if torch.cuda.is_available() else torch.device("cpu")
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
     torch.set_num_threads(max((os.cpu_count() or 1) // world_size, 1))
-    keep_freed_memory()
-    backend = "nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(
-        backend, init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world_size
-    )
+    device = join(rank, world_size, port)
     group = dist.group.WORLD
     assert group is not None
     collective: Collective = SingleProcess() if world_size == 1 else ProcessGroup(group)
@@ -263,16 +231,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if world_size <= num_devices:
             context = mp.get_context("spawn")
             queue = context.SimpleQueue()
-            mp.spawn(measure, (world_size, _free_port(), rounds, queue), nprocs=world_size)
+            mp.spawn(measure, (world_size, free_port(), rounds, queue), nprocs=world_size)
             rows += queue.get()
     report("engine_overhead", rows, given)
     return 0
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ rank had; they show what more machines would cost in communication, not what the
 """
 
 import os
-import socket
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -19,9 +18,9 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from absa.collective import Collective, ProcessGroup, SingleProcess
-from absa.host_memory import keep_freed_memory
 from absa.settings import Settings
 from benchmarks.engine_overhead import CASES, Case, our_loop
+from benchmarks.group import free_port, join
 from benchmarks.measure import Row, alternate, arguments, compare, cuda_s, report, wall_s
 
 FIRST = 128
@@ -57,22 +56,15 @@ Cell = tuple[int, int]
 
 def time_cells(rank: int, world_size: int, port: int, size: Size, queue: Any) -> None:
     """Time all cells of all networks; rank 0 puts the rows into ``queue``."""
-    on_gpu = torch.cuda.is_available()
-    device = torch.device("cuda", rank) if on_gpu else torch.device("cpu")
-    keep_freed_memory()
-    dist.init_process_group(
-        "nccl" if on_gpu else "gloo",
-        init_method=f"tcp://127.0.0.1:{port}",
-        rank=rank,
-        world_size=world_size,
-    )
+    device = join(rank, world_size, port)
+    clock = cuda_s if device.type == "cuda" else wall_s
     rows: list[Row] = []
     for case in CASES:
         cells = [(ranks, batch) for ranks in range(1, world_size + 1) for batch in size.batches]
         calls = {
             str(cell): _call(case, cell, rank, size.samples[case.name], device) for cell in cells
         }
-        times = alternate(calls, size.rounds, cuda_s if on_gpu else wall_s)
+        times = alternate(calls, size.rounds, clock)
         speeds = {
             cell: [size.samples[case.name] / seconds for seconds in times[str(cell)]]
             for cell in cells
@@ -138,15 +130,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = arguments("scaling", __doc__ or "", argv)
     num_ranks = torch.cuda.device_count() if torch.cuda.is_available() else 2
     queue = mp.get_context("spawn").SimpleQueue()
-    mp.spawn(time_cells, (num_ranks, _free_port(), SIZES[given.size], queue), nprocs=num_ranks)
+    mp.spawn(time_cells, (num_ranks, free_port(), SIZES[given.size], queue), nprocs=num_ranks)
     report("scaling", queue.get(), given)
     return 0
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

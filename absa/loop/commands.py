@@ -2,15 +2,12 @@
 
 from dataclasses import asdict, dataclass
 
-from absa.boundary import Command
+from absa.boundary import ORDERED, Command
 from absa.loop.deciding import change, drop, put_in_force
 from absa.loop.observing import observe
 from absa.loop.training import Training
 from absa.policy.decided import Decided, overtaken
 from absa.update.scalars import Flags
-
-ORDERED = ("global_batch", "micro_batch", "hold", "max_batch")
-"""The settings that a command may name."""
 
 
 @dataclass(frozen=True)

@@ -80,18 +80,12 @@ class Decider:
         """Return the decision that comes of a proposal."""
         batch, limited = _limited(proposal, observation, limits)
         scale, bound = self._scale(batch, proposal, observation)
-        rule, reason = proposal.rule, proposal.reason
-        if batch == observation.global_batch and scale != observation.lr_scale:
-            rule = "rate"
-            reason = f"the learning rate follows: {observation.lr_scale:.4g} to {scale:.4g} times"
-        ratio = proposal.adversarial_ratio
-        moved = batch != observation.global_batch or scale != observation.lr_scale
-        if not moved and ratio != observation.adversarial_ratio:
-            rule, reason = "share", f"{100 * ratio:.3g} % of each batch are to be perturbed"
+        before, after = observation.levers, Levers(batch, scale, proposal.adversarial_ratio)
+        rule, reason = _said(proposal, before, after)
         return Decision(
             samples=observation.samples,
-            before=observation.levers,
-            after=Levers(batch, scale, ratio),
+            before=before,
+            after=after,
             rule=rule,
             reason=reason,
             numbers=proposal.numbers,
@@ -126,6 +120,17 @@ class Decider:
         if stays and abs(wanted / before - 1) < CHANGE:
             return before, bound
         return wanted, bound
+
+
+def _said(proposal: Proposal, before: Levers, after: Levers) -> tuple[str, str]:
+    """Return rule and reason: the policy's, unless what changes is not the batch."""
+    if after.batch != before.batch or after == before:
+        return proposal.rule, proposal.reason
+    if after.lr_scale != before.lr_scale:
+        text = f"the learning rate follows: {before.lr_scale:.4g} to {after.lr_scale:.4g} times"
+        return "rate", text
+    share = 100 * after.adversarial_ratio
+    return "share", f"{share:.3g} % of each batch are to be perturbed"
 
 
 def _as_it_is(proposal: Proposal, observation: Observation) -> Decision:

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from absa.noise_scale.predict import gain
 from absa.policy.observation import Observation
 from absa.schedules.scaling import ScalingRule, scaling_factor
 from absa.signals import NoiseScale
@@ -33,28 +34,11 @@ class Following:
         if self.rule != "gain":
             return scaling_factor(self.rule, batch, self.reference_batch)
         noise = known(observation.noise)
-        return None if noise is None else gain(noise, batch, self.reference_batch)
+        return None if noise is None else gain(batch, self.reference_batch, noise)
 
 
 def known(noise: NoiseScale | None) -> float | None:
     """Return the noise scale, or the least that it can be; None if nothing is known."""
     if noise is None:
         return None
-    least = noise.lower if noise.value is None else noise.value
-    return least if 0 < least < math.inf else None
-
-
-def gain(noise: float, batch: int, reference_batch: int) -> float:
-    """Return how much farther an update of a batch gets than one of the reference batch.
-
-    (tr(Sigma) / b0 + |G|^2) / (tr(Sigma) / b + |G|^2): near the batch's own factor far below the
-    noise scale, and at most 1 + noise / b0 however large the batch is.
-
-    Args:
-        noise: The noise scale, tr(Sigma) / |G|^2, in samples, > 0.
-        batch: Samples of the update, > 0.
-        reference_batch: Samples that the learning rate was chosen for (b0), > 0.
-
-    Source: Johnson et al. 2020, arXiv:2007.05105, section 3 (AdaScale's gain ratio).
-    """
-    return (noise / reference_batch + 1) / (noise / batch + 1)
+    return noise.least if 0 < noise.least < math.inf else None

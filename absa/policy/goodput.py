@@ -21,7 +21,8 @@ from absa.signals import NoiseScale
 def efficiency(noise_scale: float, batch: int, reference: int) -> float:
     """Return the progress that a sample makes in one batch / that in another.
 
-    With noise scale B it is (B + reference) / (B + batch).
+    With noise scale B it is (B + reference) / (B + batch): `absa.noise_scale.predict.gain` per
+    sample.
 
     Args:
         noise_scale: tr(Sigma) / |G|^2, in samples, at least 0; inf: the gradient is all noise.
@@ -43,22 +44,6 @@ def efficiency(noise_scale: float, batch: int, reference: int) -> float:
     if noise_scale == math.inf:
         return 1.0
     return (noise_scale + reference) / (noise_scale + batch)
-
-
-def gain(noise_scale: float, batch: int, reference: int) -> float:
-    """Return the progress of an update of one batch / that of another: AdaScale's gain.
-
-    Args:
-        noise_scale: In samples, at least 0.
-        batch: Samples of an update, at least 1.
-        reference: Samples of an update of which the gain is 1, at least 1.
-
-    Raises:
-        MeasurementError: A number is out of range.
-
-    Source: Johnson et al. 2020, "AdaScale SGD", arXiv:2007.05105, section 3.
-    """
-    return efficiency(noise_scale, batch, reference) * batch / reference
 
 
 def efficiency_interval(noise: NoiseScale | None, batch: int, reference: int) -> Interval:

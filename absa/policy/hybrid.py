@@ -63,4 +63,4 @@ class Hybrid:
         noise = observation.noise
         if noise is None:
             return None
-        return self.most * (noise.lower if noise.value is None else noise.value)
+        return self.most * noise.least

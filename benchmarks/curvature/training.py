@@ -26,8 +26,8 @@ from absa.stop import StopConfig
 from absa.tasks.image_classification import ImageClassification
 from absa.update.replica import Replica, UpdateOptions
 from benchmarks.curvature.cases import BATCH, Case
-from benchmarks.engine_overhead import Nowhere
 from benchmarks.measure import wall_s
+from benchmarks.nowhere import Nowhere
 
 LR, MOMENTUM, WEIGHT_DECAY = 0.1, 0.9, 5e-4
 """Of He et al. 2015, arXiv:1512.03385, section 4.2, with the weight decay that is usual since."""

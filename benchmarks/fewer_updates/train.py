@@ -14,7 +14,7 @@ from absa.outside import Outside
 from absa.rules import Rules
 from benchmarks.fewer_updates.outcome import Outcome, Stretch, outcome_of
 from benchmarks.fewer_updates.replayed import Course, Replayed
-from benchmarks.noise_scale.engine import Kept
+from benchmarks.nowhere import Kept
 from cluster.compose import compose
 from cluster.job import Job
 from cluster.job_rules import resolve

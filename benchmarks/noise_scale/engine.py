@@ -5,7 +5,6 @@ from typing import Literal
 
 import torch
 
-from absa.boundary import Command
 from absa.collective import ALONE, Collective
 from absa.events import Record
 from absa.instruments import Instruments, NoiseMeter
@@ -24,10 +23,10 @@ from absa.schedules.config import DecayConfig, ScheduleConfig, WarmupConfig
 from absa.schedules.learning_rate import learning_rate
 from absa.settings import Settings
 from absa.signal_state import SignalState
-from absa.state import StateTree
 from absa.stop import StopConfig, total_samples
 from absa.task import Task
 from absa.update.replica import Replica, UpdateOptions
+from benchmarks.nowhere import Kept
 
 CONFIDENCE = 0.9
 """Of every interval: the job's default."""
@@ -82,30 +81,8 @@ class Updates:
     seed: int = 0
 
 
-class Kept:
-    """A boundary and a saver that keep records and nothing else."""
-
-    def __init__(self) -> None:
-        self.records: list[Record] = []
-
-    def record(self, record: Record) -> None:
-        """Keep it."""
-        self.records.append(record)
-
-    def waiting(self) -> bool:
-        """Nothing waits."""
-        return False
-
-    def take(self) -> Command:
-        """Nothing waits."""
-        raise LookupError
-
-    def save(self, tree: StateTree, about: Record) -> None:
-        """Drop it."""
-
-    def finish(self, about: Record) -> str | None:
-        """Nothing was saved."""
-        return None
+class Observed(Kept):
+    """Keeps records, and knows those that speak of gradient noise."""
 
     @property
     def observations(self) -> list[Record]:
@@ -125,7 +102,7 @@ class Engine:
 
     replica: Replica
     loop: Loop
-    kept: Kept
+    kept: Observed
 
 
 def build(
@@ -146,7 +123,7 @@ def build(
     """
     replica = _replica(task, updates)
     meter = None if listening.every_updates is None else _meter(replica, updates, listening)
-    kept = Kept()
+    kept = Observed()
     settings = Settings(updates.batch, updates.micro_batch)
     signals = SignalState(noise or NoiseAverage())
     loop = Loop(

@@ -1,7 +1,6 @@
 """Runs a function on ranks of this machine that talk by gloo."""
 
 import os
-import socket
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -11,6 +10,7 @@ import torch.multiprocessing as mp
 
 from absa.collective import ALONE, Collective, ProcessGroup
 from absa.host_memory import keep_freed_memory
+from benchmarks.group import free_port
 
 Result = TypeVar("Result")
 
@@ -24,10 +24,7 @@ def on_ranks(num_ranks: int, function: Callable[..., Result], *arguments: Any) -
         arguments: The same on every rank.
     """
     queue = mp.get_context("spawn").SimpleQueue()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
-    everything = (num_ranks, port, queue, function, arguments)
+    everything = (num_ranks, free_port(), queue, function, arguments)
     context = mp.spawn(_rank, everything, nprocs=num_ranks, join=False)
     assert context is not None
     # Read first: who has put a long result waits until it is read.

@@ -1,14 +1,11 @@
 """``absa explain``: from a run to some lines."""
 
-import sys
-from typing import TextIO
-
 from rich.console import Console
 
 from absa.run_folder import open_run
 from cluster.explaining.read import read_explained
 from cluster.explaining.text import ExplainedText
-from cluster.views.steady_stream import SteadyStream
+from cluster.views.terminal import terminal
 
 
 def explain(reference: str, storage: str, console: Console) -> None:
@@ -28,10 +25,3 @@ def explain(reference: str, storage: str, console: Console) -> None:
 def explain_on_terminal(reference: str, storage: str) -> None:
     """Do what `explain` does, with this process's standard output."""
     explain(reference, storage, terminal())
-
-
-def terminal() -> Console:
-    """Return this process's standard output, whose reader may go away."""
-    # rich asks of a file only what a text stream of ours has
-    out: TextIO = SteadyStream(sys.stdout)  # type: ignore[assignment]
-    return Console(file=out, highlight=False, markup=False, emoji=False)

@@ -1,8 +1,5 @@
 """``absa plan``: from a run or a job to a page and a few lines."""
 
-import sys
-from typing import TextIO
-
 from rich.console import Console
 
 from absa.storage import open_storage
@@ -11,7 +8,7 @@ from cluster.planning.options import Options
 from cluster.planning.page import make_page
 from cluster.planning.text import PlanText
 from cluster.report.run_files import write_page
-from cluster.views.steady_stream import SteadyStream
+from cluster.views.terminal import tell_page, terminal
 
 PLAN = "plan.html"
 
@@ -41,12 +38,9 @@ def draw_plan(reference: str, options: Options, storage: str, console: Console) 
 
 def draw_on_terminal(reference: str, options: Options, storage: str) -> None:
     """Do what `draw_plan` does, with this process's standard output."""
-    # rich asks of a file only what a text stream of ours has
-    out: TextIO = SteadyStream(sys.stdout)  # type: ignore[assignment]
-    console = Console(file=out, highlight=False, markup=False, emoji=False)
+    console = terminal()
     path = draw_plan(reference, options, storage, console)
-    out.write(f"\n  page  {path}\n")
-    out.flush()
+    tell_page(console, path)
 
 
 def _write(plan: Plan, page: str, *, of_job: bool) -> str:

@@ -3,10 +3,10 @@
 from rich.console import Console
 
 from absa.run_folder import open_run
-from cluster.explaining.explain import terminal
 from cluster.replaying.compare import compare
 from cluster.replaying.other import Other
 from cluster.replaying.text import ComparisonText
+from cluster.views.terminal import terminal
 
 
 def draw_replay(reference: str, other: Other, storage: str, console: Console) -> None:

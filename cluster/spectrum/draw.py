@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Callable
-from typing import TextIO
 
 import torch
 from rich.console import Console
@@ -17,7 +16,7 @@ from cluster.spectrum.page import make_page
 from cluster.spectrum.restored import build, find, read
 from cluster.spectrum.text import SpectrumText
 from cluster.task_error import task_errors
-from cluster.views.steady_stream import SteadyStream
+from cluster.views.terminal import tell_page, terminal
 
 SPECTRUM = "spectrum.html"
 
@@ -56,11 +55,8 @@ def draw_spectrum(
 
 def draw_on_terminal(reference: str, options: Options, storage: str) -> None:
     """Do what `draw_spectrum` does, with this process's standard output and standard error."""
-    # rich asks of a file only what a text stream of ours has
-    out: TextIO = SteadyStream(sys.stdout)  # type: ignore[assignment]
-    console = Console(file=out, highlight=False, markup=False, emoji=False)
+    console = terminal()
     path = draw_spectrum(
         reference, options, storage, console, lambda text: print(text, file=sys.stderr, flush=True)
     )
-    out.write(f"\n  page  {path}\n")
-    out.flush()
+    tell_page(console, path)

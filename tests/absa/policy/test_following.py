@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from observations import noise, seen
 
-from absa.policy.following import Following, gain
+from absa.noise_scale.predict import gain
+from absa.policy.following import Following
 
 batches = st.integers(1, 100_000)
 
@@ -25,19 +26,19 @@ def test_the_gain_needs_the_noise_scale():
 
 @given(st.floats(1e-3, 1e7), batches, batches)
 def test_a_gain_is_between_one_and_the_linear_rule(scale, batch, reference):
-    found = gain(scale, max(batch, reference), reference)
+    found = gain(max(batch, reference), reference, scale)
     assert 1 - 1e-9 <= found <= max(batch, reference) / reference * (1 + 1e-9)
     assert found <= 1 + scale / reference + 1e-9
 
 
 def test_far_below_the_noise_scale_the_gain_is_linear_and_far_above_it_is_bounded():
-    assert gain(1e9, 1024, 64) == pytest.approx(16, rel=1e-5)
-    assert gain(64, 10**9, 64) == pytest.approx(2, rel=1e-5)
+    assert gain(1024, 64, 1e9) == pytest.approx(16, rel=1e-5)
+    assert gain(10**9, 64, 64) == pytest.approx(2, rel=1e-5)
 
 
 def test_the_gain_is_the_ratio_of_expected_squared_norms():
     """AdaScale's definition, with made-up gradients: E|mean of b0|^2 / E|mean of b|^2."""
     trace, squared, b0, b = 300.0, 2.0, 8, 32
     expected = (trace / b0 + squared) / (trace / b + squared)
-    assert gain(trace / squared, b, b0) == pytest.approx(expected)
+    assert gain(b, b0, trace / squared) == pytest.approx(expected)
     assert math.isfinite(expected)

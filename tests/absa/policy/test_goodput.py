@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from absa.errors import ConfigError, MeasurementError
-from absa.policy.goodput import Work, efficiency, efficiency_interval, gain, goodputs
+from absa.noise_scale.predict import gain
+from absa.policy.goodput import Work, efficiency, efficiency_interval, goodputs
 from absa.policy.throughput import Seen, ThroughputModel
 from absa.signals import NoiseScale
 
@@ -32,7 +33,7 @@ def model(*rows):
 def test_gain_and_efficiency_are_those_of_pollux(noise_scale, batch, reference):
     variance, sqr, scale = noise_scale / reference, 1.0, batch / reference
     expected = (variance + sqr) / (variance / scale + sqr)
-    assert gain(noise_scale, batch, reference) == pytest.approx(expected)
+    assert gain(batch, reference, noise_scale) == pytest.approx(expected)
     assert efficiency(noise_scale, batch, reference) == pytest.approx(expected / scale)
 
 
@@ -40,7 +41,7 @@ def test_gain_and_efficiency_are_those_of_pollux(noise_scale, batch, reference):
 @given(_scales, _batches, _batches, st.integers(1, 1000))
 def test_a_larger_batch_never_teaches_more_per_sample_nor_less_per_update(b, batch, ref, more):
     assert efficiency(b, batch + more, ref) <= efficiency(b, batch, ref)
-    assert gain(b, batch + more, ref) >= gain(b, batch, ref) * (1 - 1e-12)
+    assert gain(batch + more, ref, b) >= gain(batch, ref, b) * (1 - 1e-12)
 
 
 def test_known_efficiencies():

@@ -1,23 +1,14 @@
 """The report in a real browser: the script runs under the page's own policy and draws."""
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from types import ModuleType
 
-import pytest
+from browser import in_browser, open_page
 
 from cluster.report import write_report
 
-CHROMIUM = (
-    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-)
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
-]
+pytestmark = in_browser
 
 PROBE = """
 <script>
@@ -37,32 +28,9 @@ addEventListener("load", () => setTimeout(() => {
 </script></body>"""
 
 
-def open_page(path: Path, profile: Path) -> tuple[str, str]:
-    """The document after its scripts ran, and what the browser logged."""
-    quiet = (
-        "--disable-background-networking --disable-component-update --disable-sync --no-first-run"
-    )
-    done = subprocess.run(
-        [
-            *(str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", *quiet.split()),
-            *(
-                f"--user-data-dir={profile}",
-                "--enable-logging=stderr",
-                "--virtual-time-budget=2000",
-            ),
-            *("--dump-dom", path.as_uri()),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=True,
-    )
-    return done.stdout, "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
-
-
 def test_script_runs_without_an_error_under_the_policy(replay: ModuleType, tmp_path: Path) -> None:
     folder = replay.write_run(tmp_path / "run", replay.journal())
-    dom, log = open_page(Path(write_report(folder)), tmp_path / "profile")
+    dom, log = open_page(Path(write_report(folder)), tmp_path / "profile", timeout_s=300)
     assert log == ""
     assert 'data-drawn="8"' in dom
     assert dom.count("<canvas") == 8 + 5  # eight charts, and the key of five kinds of mark
@@ -77,13 +45,13 @@ def test_every_canvas_is_painted_over_samples_and_over_time(
     unlocked = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
     probed = folder / "probed.html"
     probed.write_text(unlocked.replace("</body>", PROBE), "utf-8")
-    dom, log = open_page(probed, tmp_path / "profile")
+    dom, log = open_page(probed, tmp_path / "profile", timeout_s=300)
     assert log == ""
     assert 'data-probe="8 8"' in dom
 
 
 def test_a_run_with_one_observation_opens(replay: ModuleType, tmp_path: Path) -> None:
     folder = replay.write_run(tmp_path / "run", replay.journal()[:2], job="")
-    dom, log = open_page(Path(write_report(folder)), tmp_path / "profile")
+    dom, log = open_page(Path(write_report(folder)), tmp_path / "profile", timeout_s=300)
     assert log == ""
     assert "data-drawn" in dom

@@ -1,10 +1,9 @@
 """The spectrum's page in a real browser, beside the run's curves and alone."""
 
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
+from browser import in_browser, open_page
 
 from absa.journal import read_journal
 from cluster.report.run_files import write_page
@@ -12,33 +11,7 @@ from cluster.spectrum.measure import measure
 from cluster.spectrum.options import Options
 from cluster.spectrum.page import make_page
 
-CHROMIUM = (
-    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-)
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
-]
-
-
-def open_page(path: Path, profile: Path) -> tuple[str, str]:
-    """The document after its scripts ran, and what the browser logged."""
-    quiet = (
-        "--disable-background-networking --disable-component-update --disable-sync --no-first-run"
-    )
-    done = subprocess.run(
-        [
-            *(str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", *quiet.split()),
-            *(f"--user-data-dir={profile}", "--enable-logging=stderr"),
-            *("--virtual-time-budget=2000", "--dump-dom", path.as_uri()),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    return done.stdout, "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
+pytestmark = in_browser
 
 
 @pytest.mark.parametrize("measured_while_training", [True, False])
